@@ -1,0 +1,283 @@
+"""The language: a learning algorithm is one frozen record. Unknown fields are refused; JSON goes both ways unchanged.
+
+Processing order of a step that the words below describe: forward; the output's *signal*; transmissions over error
+*synapses* in the order that the *topology* gives; *credit* at each site; updates of regions; *plasticity* of synapses.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+
+from wiring.errors import WiringError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class InvalidWiring(WiringError, ValueError):
+    """A record says something that cannot be."""
+
+
+def describe(error: ValidationError) -> str:
+    """A pydantic error as sentences: where in the record, and why."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'record'}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+    )
+
+
+class Record(BaseModel):
+    """A frozen record that refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise InvalidWiring(f"{type(self).__name__}: {describe(error)}") from error
+
+
+class Word(Record):
+    """A record that stands for one choice of a family; its ``kind`` finds the class again when JSON is read.
+
+    A family is a direct subclass of ``Word``; its words are the family's own subclasses, also those of other packages.
+    """
+
+    kind: str
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _by_kind(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
+        if Word in cls.__bases__ and isinstance(data, Mapping):
+            return cls.word(data.get("kind")).model_validate(data)
+        if Word in cls.__bases__ and not isinstance(data, cls):
+            raise ValueError(f"{data!r} is no {cls.__name__.lower()}. Use one of: {', '.join(sorted(cls.words()))}.")
+        return handler(data)
+
+    @classmethod
+    def words(cls) -> dict[str, type[Self]]:
+        """Every word of this family by its kind."""
+        found = {sub.model_fields["kind"].default: sub for sub in cls.__subclasses__()}
+        for sub in cls.__subclasses__():
+            found.update(sub.words())
+        return found
+
+    @classmethod
+    def word(cls, kind: object) -> type[Self]:
+        words = cls.words()
+        if kind not in words:
+            raise ValueError(f"unknown {cls.__name__.lower()} {kind!r}. Known: {', '.join(sorted(words))}.")
+        return words[str(kind)]
+
+
+# --------------------------------------------------------------------------------------------- how synapses start
+
+
+class Init(Word):
+    """Family: the distribution that an error synapse starts from."""
+
+
+class KaimingUniform(Init):
+    """He et al. (2015), ``U(-b, b)`` with ``b = sqrt(6 / fan_in)``; fan-in as torch counts it for the stored layout."""
+
+    kind: Literal["kaiming_uniform"] = "kaiming_uniform"
+
+
+class GlorotUniform(Init):
+    """Glorot and Bengio (2010), ``U(-b, b)`` with ``b = sqrt(6 / (fan_in + fan_out))``."""
+
+    kind: Literal["glorot_uniform"] = "glorot_uniform"
+
+
+class Normal(Init):
+    """Zero-mean Gaussian of standard deviation ``std``."""
+
+    kind: Literal["normal"] = "normal"
+    std: Positive
+
+
+class LikeForward(Init):
+    """Start equal to the forward weights that a mirror stands for (EKDAA's released code)."""
+
+    kind: Literal["like_forward"] = "like_forward"
+
+
+# --------------------------------------------------------------------------------------------- how an edge carries
+
+
+class Synapse(Word):
+    """Family: how an edge carries an error vector from its sender to its receiver."""
+
+
+class Dense(Synapse):
+    """``d = e B`` with ``B`` of shape ``[source units, *receiver shape]``."""
+
+    kind: Literal["dense"] = "dense"
+    init: SerializeAsAny[Init] = KaimingUniform()
+
+
+class Sparse(Synapse):
+    """Dense, with ``fan_in`` source units a receiver unit and zeros elsewhere, drawn once."""
+
+    kind: Literal["sparse"] = "sparse"
+    fan_in: Count = 1
+    init: SerializeAsAny[Init] = KaimingUniform()
+
+
+class Kernel(Synapse):
+    """A convolution of odd ``size`` from the sender's channels to the receiver's; maps of other sizes are resampled."""
+
+    kind: Literal["kernel"] = "kernel"
+    size: Count = 3
+    init: SerializeAsAny[Init] = KaimingUniform()
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if self.size % 2 == 0:
+            raise ValueError(f"a kernel of even size {self.size} has no centre, so it cannot keep positions. Use {self.size + 1}.")
+        return self
+
+
+class Pointwise(Synapse):
+    """A kernel of size 1: mixes channels at each position, ``E`` of shape ``[receiver channels, source channels, 1]``."""
+
+    kind: Literal["pointwise"] = "pointwise"
+    init: SerializeAsAny[Init] = KaimingUniform()
+
+
+class Channelwise(Synapse):
+    """One factor a channel, ``E`` of shape ``[channels]``; sender and receiver have equally many channels."""
+
+    kind: Literal["channelwise"] = "channelwise"
+    init: SerializeAsAny[Init] = Normal(std=1.0)
+
+
+class ByShape(Synapse):
+    """``maps`` where both ends have positions (``[C, H, W]``, ``[T, D]``), ``vectors`` where either has none."""
+
+    kind: Literal["by_shape"] = "by_shape"
+    maps: SerializeAsAny[Synapse]
+    vectors: SerializeAsAny[Synapse] = Dense()
+
+
+class Mirror(Synapse):
+    """The forward path's own linearisation, with every forward weight on it replaced by a tensor of the same shape.
+
+    ``weights``: ``forward`` is the weight itself (backpropagation); ``random`` an own tensor, which ``plasticity`` may
+    teach; ``sign`` is ``sign(W) * M`` with magnitudes ``M`` ``constant``, ``fresh`` each step, or ``fixed`` at random.
+    """
+
+    kind: Literal["mirror"] = "mirror"
+    weights: Literal["forward", "random", "sign"] = "random"
+    magnitude: Literal["constant", "fresh", "fixed"] = "constant"
+    init: SerializeAsAny[Init] = KaimingUniform()
+
+
+# --------------------------------------------------------------------------------------------- credit at a site
+
+
+class Credit(Word):
+    """Family: what a site does with the displacement ``d`` that arrives."""
+
+
+class Gradient(Credit):
+    """``c = d * phi'(h)``; ``surrogate="straight_through"`` takes ``phi' = 1`` instead."""
+
+    kind: Literal["gradient"] = "gradient"
+    surrogate: Literal["straight_through"] | None = None
+
+
+class Elastic(Record):
+    """``e = a (z - y) + (1 - a) sign(z - y)``: ``a`` where a skip edge ends and where an adjacent edge ends.
+
+    Source: rec-LRA, appendix (0.19 and 0.24, for CNNs and ResNets only). With small targets the sign term dominates.
+    """
+
+    skip: Fraction = 0.19
+    adjacent: Fraction = 0.24
+
+
+class Target(Credit):
+    """``y = phi(h - beta d)``, ``e = z - y``, ``c = e``, or ``c = e phi'(h)`` with ``derivative``; ``kappa`` scales ``c``.
+
+    Source: rec-LRA eq. 3, 4 and 7; EKDAA eq. 3 and 6. ``p`` and ``q`` are the norms of the total discrepancy (eq. 2).
+    """
+
+    kind: Literal["target"] = "target"
+    beta: Positive = 0.1
+    derivative: bool = False
+    elastic: Elastic | None = None
+    kappa: Positive = 1.0
+    p: Positive = 2.0
+    q: Positive = 2.0
+
+
+class Frozen(Credit):
+    """The site cuts the model and its region does not learn."""
+
+    kind: Literal["frozen"] = "frozen"
+
+
+# --------------------------------------------------------------------------------------------- plasticity of synapses
+
+
+class Plasticity(Word):
+    """Family: how error synapses learn; written as a gradient ``dE``, used as ``E <- E - lr dE``."""
+
+
+class Fixed(Plasticity):
+    """Synapses keep their first values."""
+
+    kind: Literal["fixed"] = "fixed"
+
+
+class KolenPollack(Plasticity):
+    """``dB = dW`` laid out as ``B`` (DKP eq. 6, 11). Give forward and error parameters equal weight decay."""
+
+    kind: Literal["kolen_pollack"] = "kolen_pollack"
+
+
+class DirectKolenPollack(Plasticity):
+    """``dB = e_source z_receiver^T`` (DKP eq. 7-8). Give forward and error parameters equal weight decay."""
+
+    kind: Literal["direct_kolen_pollack"] = "direct_kolen_pollack"
+
+
+class Hebbian(Plasticity):
+    """``dE = sign * gamma * a e_source^T`` where ``a`` is what ``post`` names at the receiver.
+
+    ``displacement``: ``d`` (rec-LRA eq. 6, printed with sign -1); ``activity``: ``z`` (rec-LRA appendix, +1);
+    ``error``: ``e`` (rec-LRA appendix, "derived", -1).
+    """
+
+    kind: Literal["hebbian"] = "hebbian"
+    post: Literal["displacement", "activity", "error"] = "activity"
+    gamma: Positive = 0.1
+    sign: Literal[1, -1] = 1
+
+
+class ErrorKernel(Plasticity):
+    """``dE = sign * gamma * dW`` laid out as ``E`` (EKDAA eq. 8, printed with sign -1; its released code uses +1)."""
+
+    kind: Literal["error_kernel"] = "error_kernel"
+    gamma: Positive = 0.1
+    sign: Literal[1, -1] = 1
+
+
+# --------------------------------------------------------------------------------------------- where: sites
+
+
+class Sites(Record):
+    """Which places of the model are sites.
+
+    ``include`` and ``exclude``: patterns over site names (``*`` any characters, ``?`` one). ``modules``: patterns over
+    module paths whose outputs become sites too. ``blocks``: patterns over module paths that replace the residual blocks
+    that the compiler finds.
+    """
+
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
