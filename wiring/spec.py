@@ -141,7 +141,7 @@ class Kernel(Synapse):
 
 
 class Pointwise(Synapse):
-    """A kernel of size 1: mixes channels at each position, ``E`` of shape ``[receiver channels, source channels, 1]``."""
+    """A kernel of size 1: mixes channels at each position, ``E`` of shape ``[receiver channels, source channels]``."""
 
     kind: Literal["pointwise"] = "pointwise"
     init: SerializeAsAny[Init] = KaimingUniform()

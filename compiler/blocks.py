@@ -1,0 +1,98 @@
+"""Residual blocks: where a sum joins paths that forked, and how blocks nest in stages.
+
+A sum of two values closes a block when its immediate dominator, the last node through which every path to the sum runs, is
+a hidden value (or one of the two summands). The block is what lies between; its module is the innermost one that ran the
+sum, and what else that module holds belongs to it too, as the shared first activation of a pre-activation block.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import networkx as nx
+from torch import fx
+
+from compiler.dataflow import Dataflow, module_path, op_name, shape
+
+SOURCE = "source"
+
+
+def residual_sums(graph: fx.Graph, flow: Dataflow) -> dict[fx.Node, fx.Node]:
+    """Each residual sum and the node where its paths fork, in topological order; of a chain of sums only the last."""
+    web = nx.DiGraph()
+    for node in graph.nodes:
+        if node in flow.data:
+            sources = [source for source in node.all_input_nodes if source in flow.data]
+            web.add_edges_from((source, node) for source in sources or [SOURCE])
+    if SOURCE not in web:
+        return {}
+    dominators = nx.immediate_dominators(web, SOURCE)
+    found = {}
+    for node in graph.nodes:
+        if node not in flow.carriers or op_name(node) != "add" or node not in dominators:
+            continue
+        operands = flow.inputs(node)
+        fork = dominators[node]
+        if len(operands) == 2 and all(shape(o) == shape(node) for o in operands) and fork != SOURCE:
+            hidden = fork in flow.carriers or fork in operands
+            chained = [user for user in flow.users(node)]
+            inner = len(chained) == 1 and op_name(chained[0]) == "add" and dominators.get(chained[0]) is fork
+            if hidden and not inner:
+                found[node] = fork
+    return found
+
+
+def block_levels(
+    sums: Mapping[fx.Node, str], forks: Mapping[fx.Node, fx.Node], sites: Mapping[str, fx.Node], modules: Mapping[str, str]
+) -> tuple[dict[str, str], ...]:
+    """Nested groups of sites, blocks first, then their parent modules up to (not including) the model.
+
+    ``sums``: residual sum -> its site; ``sites``: site -> its ``z``; ``modules``: site -> module path.
+    """
+    owners = Counter(module_path(total) for total in sums)
+    blocks: dict[str, str] = {}
+    for total, closing in sorted(sums.items(), key=lambda item: len(_between(forks[item[0]], item[0]))):
+        path = module_path(total)
+        name = path if path and owners[path] == 1 else closing
+        inner = _between(forks[total], total)
+        for site, z in sites.items():
+            same_module = name == path and (modules[site] == path or modules[site].startswith(path + "."))
+            if site == closing or z in inner or same_module:
+                blocks.setdefault(site, name)
+    return (blocks, *_parents(blocks, modules)) if blocks else ()
+
+
+def _between(fork: fx.Node, total: fx.Node) -> set[fx.Node]:
+    """Nodes on a path from ``fork`` (excluded) to ``total`` (included)."""
+    reached, inside = {total}, {total}
+    for node in _backward(total, fork):
+        reached.add(node)
+    for node in sorted(reached):
+        if node is fork or any(source is fork or source in inside for source in node.all_input_nodes):
+            inside.add(node)
+    return inside - {fork}
+
+
+def _backward(total: fx.Node, fork: fx.Node) -> list[fx.Node]:
+    seen: set[fx.Node] = {total}
+    stack = [total]
+    while stack:
+        for source in stack.pop().all_input_nodes:
+            if source not in seen:
+                seen.add(source)
+                if source is not fork:
+                    stack.append(source)
+    return list(seen)
+
+
+def _parents(blocks: Mapping[str, str], modules: Mapping[str, str]) -> list[dict[str, str]]:
+    """Level by level the modules that hold the groups below."""
+    levels: list[dict[str, str]] = []
+    current = {modules[name] if name in modules else name.rpartition(".")[0] for name in blocks.values()} - {""}
+    while current:
+        levels.append({site: path for site in modules for path in current if _inside(modules[site], path)})
+        current = {path.rpartition(".")[0] for path in current} - {""}
+    return levels
+
+
+def _inside(module: str, path: str) -> bool:
+    return module == path or module.startswith(path + ".")

@@ -1,0 +1,70 @@
+"""What the user calls the model and the loss with, flattened once and put together again where it is needed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor, nn
+
+from compiler.errors import InputError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Positional and keyword arguments of a model's ``forward``."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, x: Any) -> "Inputs":
+        """A tensor is one argument, a tuple or list several, a dict keywords; ``Inputs`` is taken as it is."""
+        if isinstance(x, Inputs):
+            return x
+        if isinstance(x, Mapping):
+            return cls((), dict(x))
+        return cls(tuple(x)) if isinstance(x, tuple | list) else cls((x,))
+
+    def keywords(self) -> dict[str, Any]:
+        return dict(self.kwargs or {})
+
+    def leaves(self) -> list[Any]:
+        """Every leaf, tensors and others, in pytree order."""
+        return pytree.tree_leaves((self.args, self.keywords()))
+
+    def tensors(self) -> list[Tensor]:
+        return [leaf for leaf in self.leaves() if isinstance(leaf, Tensor)]
+
+    def device(self) -> torch.device:
+        """The device of the first tensor.
+
+        Raises:
+            InputError: there is no tensor.
+        """
+        tensors = self.tensors()
+        if not tensors:
+            raise InputError("The example input holds no tensor, so no batch can be seen. Pass example=(x, y) with tensors.")
+        return tensors[0].device
+
+
+Signature = tuple[object, ...]
+
+
+def describe_leaf(leaf: Any) -> object:
+    """What of a leaf a traced program depends on: shape, dtype, device and strides, or the value of a constant."""
+    if isinstance(leaf, Tensor):
+        return (tuple(leaf.shape), leaf.dtype, str(leaf.device), tuple(leaf.stride()))
+    return leaf
+
+
+def signature(inputs: Inputs, labels: Any, model: nn.Module) -> Signature:
+    """The key under which a traced step is cached: inputs, labels, and which modules are in training mode."""
+    leaves: Iterable[Any] = [*inputs.leaves(), *pytree.tree_leaves(labels)]
+    return (*map(describe_leaf, leaves), tuple(module.training for module in model.modules()))
+
+
+def cast_floats(x: Any, function: Any) -> Any:
+    """Apply ``function`` to every tensor of a tree."""
+    return pytree.tree_map_only(Tensor, function, x)

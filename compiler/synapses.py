@@ -1,0 +1,233 @@
+"""The transmission operators: how an edge's synapse carries an error from its sender's shape to its receiver's.
+
+Legend: N batch, C channels, P positions (one or more axes), S source units, U receiver units a sample. A *map* is a site's
+tensor as ``[N, C, *P]``; a *vector* has no positions. One signature, looked up by the spec's class; register your own with
+``@operator(MySynapse)``.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from compiler.errors import EdgeError
+from wiring import ByShape, Channelwise, Dense, GlorotUniform, KaimingUniform, Kernel, Normal, Pointwise, Sparse
+from wiring.spec import Init, Synapse
+
+LARGEST = 2**30
+
+
+@dataclass(frozen=True)
+class Port:
+    """One end of an edge: a site's tensor ``[N * k, ...]`` with its channel axis; ``k`` rows belong to each sample."""
+
+    site: str
+    shape: tuple[int, ...]
+    batch: int
+    channel: int
+
+    @property
+    def units(self) -> int:
+        """Units a sample."""
+        return math.prod(self.shape) // self.batch
+
+    @property
+    def unit_shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        rows = self.shape[0] // self.batch
+        return self.shape[1:] if rows == 1 else (rows, *self.shape[1:])
+
+    @property
+    def channels(self) -> int:
+        return self.shape[self.channel] if len(self.shape) > 1 else 1
+
+    @property
+    def is_map(self) -> bool:
+        return self.units > self.channels
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Sizes of the position axes; ``(1,)`` for a vector."""
+        rows = self.shape[0] // self.batch
+        space = tuple(size for axis, size in enumerate(self.shape) if axis not in (0, self.channel))
+        return (space or (1,)) if rows == 1 else (rows * math.prod(space),)
+
+    def to_map(self, value: Tensor) -> Tensor:
+        """``[N * k, ...]`` -> ``[N, C, *P]``."""
+        moved = value.movedim(self.channel, 1) if len(self.shape) > 1 else value.unsqueeze(1)
+        if self.shape[0] == self.batch:
+            return moved.reshape(self.batch, self.channels, *self.positions)
+        rows = self.shape[0] // self.batch
+        return moved.reshape(self.batch, rows, self.channels, -1).transpose(1, 2).reshape(self.batch, self.channels, -1)
+
+    def from_map(self, value: Tensor) -> Tensor:
+        """``[N, C, *P]`` -> the site's own shape."""
+        space = [size for axis, size in enumerate(self.shape) if axis not in (0, self.channel)]
+        rows = self.shape[0] // self.batch
+        if rows > 1:
+            value = value.reshape(self.batch, self.channels, rows, -1).transpose(1, 2)
+        flat = value.reshape(self.shape[0], self.channels, *space)
+        return flat.movedim(1, self.channel).reshape(self.shape)
+
+
+class Operator(Protocol):
+    """What a synapse class needs: the shape of ``E``, its first values, and the transmission ``d = T(E, e)``."""
+
+    def shape(self, spec: Any, source: Port, target: Port) -> tuple[int, ...]: ...
+
+    def start(self, spec: Any, shape: tuple[int, ...], source: Port, generator: torch.Generator) -> Tensor: ...
+
+    def transmit(self, spec: Any, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor: ...
+
+
+OPERATORS: dict[type[Synapse], Operator] = {}
+O = TypeVar("O", bound=type)
+
+
+def operator(spec: type[Synapse]) -> Callable[[O], O]:
+    """Register a transmission operator for a synapse class.
+
+    Raises:
+        EdgeError: the class has an operator already.
+    """
+
+    def register(cls: O) -> O:
+        if spec in OPERATORS:
+            raise EdgeError(f"Synapse {spec.__name__} has an operator already. Subclass the spec and register that.")
+        OPERATORS[spec] = cls()
+        return cls
+
+    return register
+
+
+def find_operator(spec: Synapse) -> Operator:
+    for cls in type(spec).__mro__:
+        if cls in OPERATORS:
+            return OPERATORS[cls]
+    raise EdgeError(f"Synapse {type(spec).__name__} has no transmission operator. Register one with @operator({type(spec).__name__}).")
+
+
+def by_shape(spec: Synapse, source: Port, target: Port) -> Synapse:
+    """The synapse that a ``ByShape`` picks for these ends; any other spec as it is."""
+    while isinstance(spec, ByShape):
+        spec = spec.maps if source.is_map and target.is_map else spec.vectors
+    return spec
+
+
+def draw(init: Init, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """First values of a synapse, as float32 on the CPU."""
+    value = torch.empty(shape)
+    stored = value if value.dim() > 1 else value.unsqueeze(0)
+    if isinstance(init, KaimingUniform):
+        torch.nn.init.kaiming_uniform_(stored, generator=generator)
+    elif isinstance(init, GlorotUniform):
+        torch.nn.init.xavier_uniform_(stored, generator=generator)
+    elif isinstance(init, Normal):
+        value.normal_(0.0, init.std, generator=generator)
+    else:
+        raise EdgeError(f"Init {init.kind!r} needs forward weights to start from. Use it with Mirror(weights='random').")
+    return value
+
+
+@operator(Dense)
+class DenseOperator:
+    """``d[N, U] = e[N, S] B[S, U]``."""
+
+    def shape(self, spec: Dense, source: Port, target: Port) -> tuple[int, ...]:
+        shape = (source.units, *target.unit_shape)
+        if math.prod(shape) > LARGEST:
+            raise EdgeError(
+                f"A dense synapse from {source.site!r} to {target.site!r} would hold {math.prod(shape):,} numbers. "
+                "Use Pointwise() or Kernel(), or ByShape(maps=Pointwise())."
+            )
+        return shape
+
+    def start(self, spec: Dense, shape: tuple[int, ...], source: Port, generator: torch.Generator) -> Tensor:
+        return draw(spec.init, shape, generator)
+
+    def transmit(self, spec: Dense, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor:
+        arrived = error.reshape(source.batch, source.units) @ synapse.reshape(source.units, target.units)
+        return arrived.reshape(target.shape)
+
+
+@operator(Sparse)
+class SparseOperator(DenseOperator):
+    """Dense with zeros; learning keeps the zeros, since the transmission masks them."""
+
+    def start(self, spec: Sparse, shape: tuple[int, ...], source: Port, generator: torch.Generator) -> Tensor:  # type: ignore[override]
+        if spec.fan_in > source.units:
+            raise EdgeError(
+                f"A sparse synapse from {source.site!r} wants fan_in={spec.fan_in}, but the sender has only {source.units} units. "
+                f"Use fan_in <= {source.units}."
+            )
+        dense = draw(spec.init, shape, generator).reshape(source.units, -1)
+        kept = torch.rand(dense.shape, generator=generator).topk(spec.fan_in, dim=0).indices
+        return torch.zeros_like(dense).scatter(0, kept, dense.gather(0, kept)).reshape(shape)
+
+    def transmit(self, spec: Sparse, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor:  # type: ignore[override]
+        mask = (synapse.detach() != 0).to(synapse.dtype)
+        return super().transmit(spec, synapse * mask, error, source, target)  # type: ignore[arg-type]
+
+
+def resample(value: Tensor, positions: tuple[int, ...]) -> Tensor:
+    """``[N, C, *P]`` -> ``[N, C, *positions]`` by the nearest neighbour; along one axis where ranks differ."""
+    if tuple(value.shape[2:]) == positions:
+        return value
+    if value.dim() - 2 != len(positions):
+        return F.interpolate(value.flatten(2), size=math.prod(positions)).unflatten(2, positions)
+    return F.interpolate(value, size=positions)
+
+
+@operator(Kernel)
+class KernelOperator:
+    """``d[N, C_target, *P] = resample(conv(e[N, C_source, *P'], E[C_target, C_source, k, ...]))``."""
+
+    def shape(self, spec: Kernel, source: Port, target: Port) -> tuple[int, ...]:
+        return (target.channels, source.channels, *[spec.size] * min(len(source.positions), 3))
+
+    def start(self, spec: Kernel, shape: tuple[int, ...], source: Port, generator: torch.Generator) -> Tensor:
+        return draw(spec.init, shape, generator)
+
+    def transmit(self, spec: Kernel, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor:
+        carried = source.to_map(error)
+        dims = synapse.dim() - 2
+        if carried.dim() - 2 > dims:
+            carried = carried.flatten(2 + dims - 1)
+        convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
+        return target.from_map(resample(convolve(carried, synapse, padding=synapse.shape[-1] // 2), target.positions))
+
+
+@operator(Pointwise)
+class PointwiseOperator(KernelOperator):
+    """A kernel of size 1, stored as ``E[C_target, C_source]``."""
+
+    def shape(self, spec: Pointwise, source: Port, target: Port) -> tuple[int, ...]:  # type: ignore[override]
+        return (target.channels, source.channels)
+
+    def transmit(self, spec: Pointwise, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor:  # type: ignore[override]
+        kernel = synapse.reshape(*synapse.shape, *[1] * min(len(source.positions), 3))
+        return super().transmit(spec, kernel, error, source, target)  # type: ignore[arg-type]
+
+
+@operator(Channelwise)
+class ChannelwiseOperator:
+    """``d[N, C, *P] = E[C] * resample(e[N, C, *P'])``."""
+
+    def shape(self, spec: Channelwise, source: Port, target: Port) -> tuple[int, ...]:
+        if source.channels != target.channels:
+            raise EdgeError(
+                f"A channelwise synapse cannot carry {source.channels} channels of {source.site!r} to {target.channels} of {target.site!r}. "
+                "Use Pointwise(), which mixes channels."
+            )
+        return (source.channels,)
+
+    def start(self, spec: Channelwise, shape: tuple[int, ...], source: Port, generator: torch.Generator) -> Tensor:
+        return draw(spec.init, shape, generator)
+
+    def transmit(self, spec: Channelwise, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor:
+        carried = resample(source.to_map(error), target.positions)
+        return target.from_map(carried * synapse.reshape(1, -1, *[1] * (carried.dim() - 2)))
