@@ -14,6 +14,7 @@ from compiler.errors import CaptureError, OutputError
 from compiler.example import Inputs
 
 InputOf = Literal["parameter", "buffer", "constant", "user"]
+SPLITS = {"split", "split_with_sizes", "chunk", "unbind", "tensor_split"}
 Output = int | str | Callable[[Any], Tensor] | None
 
 
@@ -146,6 +147,7 @@ def _read(program: torch.export.ExportedProgram, model: nn.Module) -> Capture:
             )
     if picked is None:
         raise CaptureError(f"Model {type(model).__name__} returns no tensor that depends on its input. Return one.")
+    _split_apart(graph)
     graph.eliminate_dead_code()
     return Capture(graph, inputs, constants, mutations, picked)
 
@@ -170,6 +172,15 @@ def _detach_no_grad_blocks(module: nn.Module) -> None:
                 for user in list(node.users):
                     _detach_after(child.graph, user)
         child.recompile()
+
+
+def _split_apart(graph: fx.Graph) -> None:
+    """Give each part of a split tensor its own split, so that regions which read different parts share only its input."""
+    for node in list(graph.nodes):
+        if node.op == "call_function" and getattr(node.target, "_opname", "") in SPLITS:
+            for user in list(node.users)[1:]:
+                with graph.inserting_before(user):
+                    user.args = (graph.node_copy(node), *user.args[1:])
 
 
 def _detach_after(graph: fx.Graph, node: fx.Node) -> None:

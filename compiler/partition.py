@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import networkx as nx
+import torch
 from torch import fx
 
 from compiler.capture import Capture
@@ -97,8 +98,17 @@ def _owners(flow: Dataflow, heads: dict[fx.Node, Region], phi: dict[fx.Node, Sit
         elif len(readers) == 1:
             owner[node] = readers.pop()
         elif readers:
+            _require_tensor(node)
             owner[node] = node
     return owner
+
+
+def _require_tensor(node: fx.Node) -> None:
+    if not isinstance(node.meta["val"], torch.Tensor):
+        raise CreditError(
+            f"Operator {op_name(node)!r} ({node.name}) returns several tensors that different regions read, so it belongs to none. "
+            "Exclude the sites between them by Sites(exclude=...)."
+        )
 
 
 def _describe(region: Region, captured: Capture, parts: Partition, flow: Dataflow) -> None:

@@ -1,0 +1,164 @@
+"""The backward pass of each region: from the credit at its head to its parameters, and over its cuts where a mirror runs.
+
+What arrives at a head is grouped by what it is for. A *purpose* is a pair: the mirror mode whose weights it is carried
+through, and ``local`` (it teaches parameters) or ``sent:<signal>`` (it travels to sites that hear that signal). Purposes that
+share a tensor share one pass: under backpropagation, one pass gives a region's updates and the next sites' displacements.
+"""
+
+import functools
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, fx
+
+from compiler.flow import Flow, plus
+from compiler.forward import Forward
+from compiler.mirrors import FORWARD
+from compiler.partition import Region
+from compiler.resolve import ErrorGraph, mode
+from wiring import OUTPUT, Mirror
+
+Purpose = tuple[Mirror, str]
+Purposes = frozenset[Purpose]
+
+
+class Backward:
+    """Arrivals at heads, displacements at sites, and the passes between them."""
+
+    def __init__(self, errors: ErrorGraph, forward: Forward, synapses: Mapping[str, Tensor]) -> None:
+        self.errors, self.forward, self.synapses = errors, forward, synapses
+        self.displacement: dict[str, Flow] = {}
+        self._arrivals: dict[fx.Node, dict[Purposes, Flow]] = {}
+        self._through = errors.parts.hearers()
+        self._done: set[str] = set()
+        self._mirrors: dict[tuple[Mirror, str], Tensor | None] = {}
+        self._readers: dict[fx.Node, list[Region]] = {}
+        for region in errors.parts.regions.values():
+            for cut in region.cuts:
+                self._readers.setdefault(cut, []).append(region)
+
+    def hearers(self, region: Region) -> set[str]:
+        """The sites (or the output) whose credit runs through a region."""
+        return self._through[region.name]
+
+    def mirror(self, region: Region, site: str) -> Purpose | None:
+        """The purpose under which a region's pass carries errors to a site; ``None`` where no mirror edge runs there."""
+        edges = [e for e in self.errors.edges[site] if e.source in self._through[region.name] and isinstance(e.synapse, Mirror)]
+        if not edges:
+            return None
+        assert isinstance(edges[0].synapse, Mirror)
+        return mode(edges[0].synapse), f"sent:{self.errors.rules[site].signal}"
+
+    def mirror_targets(self, region: Region, source: str) -> list[str]:
+        """Sites that hear ``source`` over mirrors, if ``source`` heads this region."""
+        if region.name != source:
+            return []
+        return [s for s, edges in self.errors.edges.items() if any(e.source == source and isinstance(e.synapse, Mirror) for e in edges)]
+
+    def mirrors_arrived(self, site: str) -> bool:
+        """Whether every mirror edge into a site has been run."""
+        readers = self._readers.get(self.errors.sites[site].z, [])
+        return all(region.name in self._done or self.mirror(region, site) is None for region in readers)
+
+    def waits_for(self, region: Region) -> bool:
+        """Whether a region that reads this one's head (not as a site's value) is still to come."""
+        if region.head in self.errors.parts.z_site:
+            return False
+        return any(reader.name not in self._done for reader in self._readers.get(region.head, []))
+
+    def run(self, region: Region, credit: Flow | None, sent: Flow | None, signals: Mapping[str, Flow | None]) -> dict[str, Flow]:
+        """One region's passes; returns each parameter's share.
+
+        ``credit`` at its head teaches its parameters; ``sent`` (for the output: ``signals`` by site) goes to hearing sites.
+        """
+        self._done.add(region.name)
+        if region.site is not None and self.errors.frozen(region.name):
+            return {}
+        arrivals = dict(self._arrivals.get(region.head, {}))
+        for purposes, flow in self._own(region, credit, sent, signals).items():
+            arrivals[purposes] = plus(arrivals.get(purposes), flow)
+        updates: dict[str, Flow] = {}
+        for purposes, flow in arrivals.items():
+            self._pass(region, purposes, flow, updates)
+        return updates
+
+    def _own(self, region: Region, credit: Flow | None, sent: Flow | None, signals: Mapping[str, Flow | None]) -> dict[Purposes, Flow]:
+        """What the head itself contributes, purposes of the same tensor and mode together."""
+        if region.site is None and region.name != OUTPUT:
+            return {}
+        flows: dict[Purpose, Flow] = {}
+        if credit is not None:
+            flows[self.errors.local_mode(region.name), "local"] = credit
+        for site, edges in self.errors.edges.items():
+            for edge in edges:
+                if edge.source == region.name and isinstance(edge.synapse, Mirror):
+                    flow = signals.get(site) if region.name == OUTPUT else sent
+                    if flow is not None:
+                        flows[mode(edge.synapse), f"sent:{self.errors.rules[site].signal}"] = flow
+        grouped: dict[tuple[Mirror, int], tuple[set[Purpose], Flow]] = {}
+        for purpose, flow in flows.items():
+            grouped.setdefault((purpose[0], id(flow)), (set(), flow))[0].add(purpose)
+        return {frozenset(purposes): flow for purposes, flow in grouped.values()}
+
+    def _pass(self, region: Region, purposes: Purposes, flow: Flow, updates: dict[str, Flow]) -> None:
+        """One vector-Jacobian product of the region."""
+        through = next(iter(purposes))[0]
+        head = self.forward.computed(region.head)
+        names = region.parameters if any(kind == "local" for _, kind in purposes) else []
+        cuts = [cut for cut in region.cuts if self._wanted(region, cut, purposes)]
+        sources: list[tuple[Tensor, str | fx.Node]] = [(self.forward.parameters[name], name) for name in names]
+        sources += [(self.forward.leaf(cut), cut) for cut in cuts if self.forward.leaf(cut).requires_grad]
+        if not sources or not head.requires_grad:
+            return
+        weights = None if through == FORWARD else self.forward.weights(functools.partial(self._replaced, through))
+        with self.forward.transport.through(weights):
+            found = torch.autograd.grad(head, [s for s, _ in sources], flow.value, allow_unused=True, retain_graph=True)
+        for (_, origin), gradient in zip(sources, found, strict=True):
+            if gradient is None:
+                continue
+            if isinstance(origin, str):
+                updates[origin] = plus(updates.get(origin), Flow(gradient, flow.scale))
+            else:
+                self._arrive(origin, purposes, Flow(gradient, flow.scale))
+
+    def _wanted(self, region: Region, cut: fx.Node, purposes: Purposes) -> bool:
+        site = self.errors.parts.z_site.get(cut)
+        return site is None or self.mirror(region, site.name) in purposes
+
+    def _arrive(self, cut: fx.Node, purposes: Purposes, flow: Flow) -> None:
+        site = self.errors.parts.z_site.get(cut)
+        if site is not None:
+            self.displacement[site.name] = plus(self.displacement.get(site.name), flow)
+        else:
+            there = self._arrivals.setdefault(cut, {})
+            there[purposes] = plus(there.get(purposes), flow)
+
+    def _replaced(self, through: Mirror, weight: str) -> Tensor | None:
+        """What stands for a forward parameter under a mirror mode; ``None`` where the parameter stands for itself."""
+        key = (through, weight)
+        if key not in self._mirrors:
+            self._mirrors[key] = self._mirror_value(through, weight)
+        return self._mirrors[key]
+
+    def _mirror_value(self, through: Mirror, weight: str) -> Tensor | None:
+        own = self.errors.mirrors.get(through, {}).get(weight)
+        if through.weights == "random":
+            return None if own is None else self.synapses[own].detach()
+        forward = self.forward.parameters[weight].detach()
+        if forward.dim() < 2 or (through.magnitude == "fixed" and own is None):
+            return None
+        if through.magnitude == "fixed":
+            return torch.sign(forward) * self.synapses[own or ""].detach()
+        bound = start_bound(tuple(forward.shape), through)
+        magnitude = bound / 2 if through.magnitude == "constant" else torch.rand_like(forward) * bound
+        return torch.sign(forward) * magnitude
+
+
+def start_bound(shape: tuple[int, ...], synapse: Mirror) -> float:
+    """The bound ``b`` of the uniform distribution that a mirror's magnitudes come from; ``b / 2`` is their mean."""
+    outputs, inputs = shape[0], 1
+    for size in shape[1:]:
+        inputs *= size
+    fans = inputs + outputs * inputs // shape[1] if synapse.init.kind == "glorot_uniform" else inputs
+    return float((6.0 / fans) ** 0.5)
+

@@ -1,0 +1,126 @@
+"""What a site does with the displacement that arrives: one function a credit class, looked up by it.
+
+Legend: all tensors have the site's shape, batch first. Register your own with ``@crediting(MyCredit)``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compiler.errors import CreditError
+from compiler.flow import Flow
+from compiler.sites import FLAT, Site
+from wiring import Gradient, Target
+from wiring.spec import Credit
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What a site knows when its displacement is there.
+
+    ``h`` (a leaf that ``z`` was computed from), ``z``, ``phi`` to compute another value, ``skip``: whether a skip edge ends here.
+    ``parameters``: the activation's own (PReLU).
+    """
+
+    site: Site
+    displacement: Flow
+    h: Tensor
+    z: Tensor
+    phi: Callable[[Tensor], Tensor]
+    skip: bool
+    parameters: Sequence[Tensor] = ()
+
+    def back(self, vector: Flow) -> tuple[Flow, list[Tensor | None]]:
+        """``vector * phi'(h)``, and the activation's own parameter gradients."""
+        if self.z is self.h:
+            return vector, []
+        wanted = [self.h, *self.parameters]
+        found = torch.autograd.grad(self.z, wanted, vector.value, retain_graph=True, allow_unused=True)
+        return Flow(found[0], vector.scale), list(found[1:])
+
+
+@dataclass(frozen=True)
+class Credited:
+    """``credit`` at ``h``; ``error``: what the site sends on; ``discrepancy``: its share of the total, a sum over the batch."""
+
+    credit: Flow
+    error: Flow
+    parameters: list[Tensor | None]
+    discrepancy: Tensor | None = None
+
+
+Rule = Callable[[Any, Arrival], Credited]
+CREDITS: dict[type[Credit], Rule] = {}
+
+
+def crediting(spec: type[Credit]) -> Callable[[Rule], Rule]:
+    """Register the function of a credit class.
+
+    Raises:
+        CreditError: the class has one already.
+    """
+
+    def register(function: Rule) -> Rule:
+        if spec in CREDITS:
+            raise CreditError(f"Credit {spec.__name__} has a function already. Subclass the spec and register that.")
+        CREDITS[spec] = function
+        return function
+
+    return register
+
+
+def credit(spec: Credit, arrival: Arrival) -> Credited:
+    """Apply the rule of a credit class."""
+    for cls in type(spec).__mro__:
+        if cls in CREDITS:
+            return CREDITS[cls](spec, arrival)
+    raise CreditError(f"Credit {type(spec).__name__} has no function. Register one with @crediting({type(spec).__name__}).")
+
+
+def check_credit(spec: Credit, site: Site, wiring: str) -> None:
+    """Refuse gradient credit where the derivative is zero almost everywhere.
+
+    Raises:
+        CreditError: with both ways out.
+    """
+    if isinstance(spec, Gradient) and spec.surrogate is None and site.activation in FLAT:
+        raise CreditError(
+            f"Wiring {wiring!r} cannot credit site {site.name!r} ({site.activation}): its derivative is zero almost everywhere. "
+            'Use credit=Target(beta=...), or credit=Gradient(surrogate="straight_through").'
+        )
+
+
+@crediting(Gradient)
+def gradient(spec: Gradient, arrival: Arrival) -> Credited:
+    """``c = d * phi'(h)``, and ``c`` is what the site sends on."""
+    if spec.surrogate == "straight_through":
+        return Credited(arrival.displacement, arrival.displacement, [])
+    c, parameters = arrival.back(arrival.displacement)
+    return Credited(c, c, parameters)
+
+
+@crediting(Target)
+def target(spec: Target, arrival: Arrival) -> Credited:
+    """``y = phi(h - beta d)``, ``e = z - y``, elastic mix, ``c = kappa e`` or ``kappa e phi'(h)``."""
+    d = arrival.displacement
+    h, z = arrival.h.detach(), arrival.z.detach()
+    y = arrival.phi(torch.sub(h, d.value, alpha=spec.beta * d.scale))
+    difference = z - y
+    e = difference
+    if spec.elastic is not None:
+        alpha = spec.elastic.skip if arrival.skip else spec.elastic.adjacent
+        e = difference * alpha + torch.sign(difference) * (1.0 - alpha)
+    error = Flow(e)
+    through, parameters = arrival.back(error) if spec.derivative or arrival.parameters else (error, [])
+    c = (through if spec.derivative else error).times(spec.kappa)
+    return Credited(c, error, parameters, spec.kappa * norm(difference, spec.p, spec.q))
+
+
+def norm(difference: Tensor, p: float, q: float) -> Tensor:
+    """``sum over samples of ||difference||_p^q``."""
+    if p == q:
+        return torch.linalg.vector_norm(difference, p) ** p
+    return (torch.linalg.vector_norm(difference.flatten(1), p, dim=1) ** q).sum()

@@ -1,0 +1,126 @@
+"""The forward pass of a traced step: interpret the captured graph, cut at every head.
+
+A value that another region reads is read as a *leaf*: the same numbers, without the autograd history behind them. So a
+region's backward pass ends at its cuts, and a wiring decides what crosses them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from compiler.capture import Capture
+from compiler.dataflow import Dataflow
+from compiler.mirrors import LinearCall, Mirrored, Transport, mirrored_weights
+from compiler.partition import parameters_behind
+from compiler.resolve import ErrorGraph
+from compiler.sites import Site
+
+VIEWS = {torch.ops.aten.view.default: torch.ops.aten.reshape.default, torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default}
+
+
+class Forward:
+    """Values of nodes as they are computed, and leaves where regions are cut."""
+
+    def __init__(
+        self, captured: Capture, flow: Dataflow, errors: ErrorGraph, tensors: Mapping[fx.Node, Any], parameters: Mapping[str, Tensor],
+        context: Callable[[], Any],
+    ) -> None:  # fmt: skip
+        self.captured, self.dataflow, self.errors, self.context = captured, flow, errors, context
+        self.parameters = {name: value.detach().requires_grad_(name in flow.trainable) for name, value in parameters.items()}
+        self.transport = Transport()
+        self._values: dict[fx.Node, Any] = dict(tensors)
+        for node in captured.inputs:
+            name = captured.parameter(node)
+            if name is not None:
+                self._values[node] = self.parameters[name]
+        self._leaves: dict[fx.Node, Tensor] = {}
+        self._mirrored = {
+            weight for names in errors.mirrors.values() for weight in names
+        } | ({"*"} if _signs(errors) else set())
+
+    def has(self, node: fx.Node) -> bool:
+        return node in self._values
+
+    def value(self, node: fx.Node) -> Any:
+        """What another region reads: the leaf where there is a cut."""
+        return self._leaves.get(node, self._values[node])
+
+    def leaf(self, node: fx.Node) -> Tensor:
+        """The leaf at a cut."""
+        return self._leaves[node]
+
+    def computed(self, node: fx.Node) -> Tensor:
+        """A head's value with the history of its region."""
+        value: Tensor = self._values[node]
+        return value
+
+    def attached(self, site: Site) -> Tensor:
+        """A site's ``z`` as computed from the leaf at ``h``; that leaf itself where the site is the identity."""
+        value: Tensor = self._values[site.z] if site.phi else self._leaves[site.h]
+        return value
+
+    def run(self, node: fx.Node) -> None:
+        """Compute one node; cut behind it where it is a head or a site's value."""
+        with torch.enable_grad(), self.context():
+            self._values[node] = self._compute(node)
+        parts = self.errors.parts
+        if node in parts.z_site or node in parts.regions:
+            self._leaves[node] = _cut(self._values[node])
+
+    def _compute(self, node: fx.Node) -> Any:
+        weights = mirrored_weights(node, self.captured, self.dataflow)
+        if weights and (self._mirrored & {*weights, "*"}) and node in self.errors.parts.owner:
+            sources = tuple(node.all_input_nodes)
+            carried = frozenset(source for source in sources if source in self.dataflow.data)
+            call = LinearCall(node, sources, carried, self.transport, self.context)
+            return Mirrored.apply(call, *(self.value(source) for source in sources))
+        return self._call(node, self.value)
+
+    @staticmethod
+    def _call(node: fx.Node, read: Callable[[fx.Node], Any]) -> Any:
+        args, kwargs = fx.map_arg((node.args, node.kwargs), read)
+        return VIEWS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[arg-type, operator]
+
+    def phi(self, site: Site, h: Tensor) -> Tensor:
+        """The site's activation at another pre-activation."""
+        local: dict[fx.Node, Any] = {site.h: h}
+        with torch.no_grad(), self.context():
+            for node in site.phi:
+                local[node] = self._call(node, lambda source: local.get(source, self._values.get(source)))
+        value: Tensor = local[site.z]
+        return value
+
+    def phi_parameters(self, site: Site) -> list[str]:
+        """The activation's own trainable parameters (PReLU)."""
+        outside = [s for node in site.phi for s in node.all_input_nodes if s not in self.dataflow.data]
+        return sorted({name for source in outside for name in parameters_behind(source, self.captured, self.dataflow)})
+
+    def weights(self, replaced: Callable[[str], Tensor | None]) -> Callable[[fx.Node], Any]:
+        """Values of nodes without data when some parameters are replaced: what a mirror reads instead of a weight."""
+        known: dict[fx.Node, Any] = {}
+
+        def read(node: fx.Node) -> Any:
+            if node not in known:
+                if node.op == "placeholder":
+                    name = self.captured.parameter(node)
+                    mirror = None if name is None else replaced(name)
+                    known[node] = self._values[node].detach() if mirror is None else mirror
+                else:
+                    known[node] = self._call(node, read)
+            return known[node]
+
+        return read
+
+
+def _cut(value: Tensor) -> Tensor:
+    leaf = value.detach()
+    return leaf.requires_grad_() if value.is_floating_point() else leaf
+
+
+def _signs(errors: ErrorGraph) -> bool:
+    """Whether some mirror without a tensor of its own (sign symmetry) is in use."""
+    rules = errors.rules.values()
+    edges = (edge.synapse for arriving in errors.edges.values() for edge in arriving)
+    return any(getattr(synapse, "weights", "") == "sign" for synapse in (*edges, *(rule.synapse for rule in rules)))

@@ -1,0 +1,149 @@
+"""compile(): the passes in order."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor, nn
+
+from compiler.capture import Capture, Output, capture
+from compiler.credit import check_credit
+from compiler.dataflow import Dataflow, analyse
+from compiler.errors import CreditError, LabelError, OutputError, SiteError, WiringWarning
+from compiler.example import Inputs
+from compiler.lower import Lowered, Tensors, lower
+from compiler.partition import parameters_behind
+from compiler.resolve import ErrorGraph, resolve
+from compiler.signal import Loss, error_scale
+from compiler.sites import PIECEWISE
+from compiler.step import Plan
+from wiring import OUTPUT, Wiring
+from wiring.match import fits_any
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a program is compiled from, whatever the shapes."""
+
+    model: nn.Module
+    wiring: Wiring
+    loss: Loss
+    output: Output
+    autocast: torch.dtype | None
+
+
+def plan(source: Source, inputs: Inputs, labels: Any) -> Plan:
+    """Everything before tracing: capture, sites, regions, error graph, and their checks.
+
+    Raises:
+        CompileError: one of its kinds, naming the thing, the reason and the way out.
+    """
+    captured = capture(source.model, inputs, source.output)
+    flow = analyse(captured, trainable(source.model, source.wiring))
+    batch = _batch(captured, labels)
+    errors = resolve(captured, flow, source.wiring, batch)
+    for site in errors.sites.values():
+        check_credit(errors.rules[site.name].credit, site, source.wiring.name)
+    _check_reach(source, captured, flow, errors)
+    _warn(source.wiring, errors)
+    device = inputs.device()
+    return Plan(captured, flow, errors, source.wiring, source.loss, batch, error_scale(source.loss, batch), _context(source, device))
+
+
+def trace(source: Source, planned: Plan, inputs: Inputs, labels: Any, probe: bool) -> Lowered:
+    """Trace one step of a plan.
+
+    Raises:
+        CreditError: a parameter that no credited site reaches.
+    """
+    parameters = {name: value for name, value in source.model.named_parameters() if name in planned.dataflow.trainable or _read(planned, name)}
+    buffers = dict(source.model.named_buffers())
+    device, dtype = inputs.device(), next((p.dtype for p in parameters.values()), torch.float32)
+    synapses = {name: torch.empty(p.shape, dtype=dtype, device=device) for name, p in planned.errors.parameters.items()}
+    lowered = lower(planned, Tensors(parameters, buffers, synapses), inputs, labels, probe)
+    missing = sorted(planned.dataflow.trainable - set(lowered.layout.gradients) - frozen_parameters(planned))
+    if missing:
+        raise _unreached(source.wiring, missing)
+    return lowered
+
+
+def trainable(model: nn.Module, wiring: Wiring) -> list[str]:
+    """Parameters that shall learn: those that require a gradient and that the wiring does not freeze by name.
+
+    Raises:
+        SiteError: a pattern of ``frozen`` names no parameter.
+    """
+    names = [name for name, parameter in model.named_parameters()]
+    for pattern in wiring.frozen:
+        if not any(fits_any(name, (pattern,)) for name in names):
+            raise SiteError(f"Wiring {wiring.name!r} freezes {pattern!r}, which names no parameter. Parameters: {', '.join(names[:12])}, ...")
+    return [n for n, p in model.named_parameters() if p.requires_grad and not fits_any(n, wiring.frozen)]
+
+
+def frozen_parameters(planned: Plan) -> set[str]:
+    """Parameters that only frozen regions read."""
+    parts, through = planned.errors.parts, planned.errors.parts.hearers()
+    frozen: set[str] = set()
+    learning: set[str] = set()
+    for region in parts.regions.values():
+        still = all(site != OUTPUT and planned.errors.frozen(site) for site in through[region.name])
+        (frozen if still else learning).update(region.parameters)
+        if region.site:
+            outside = [s for node in region.site.phi for s in node.all_input_nodes if s not in planned.dataflow.data]
+            for node in outside:
+                (frozen if still else learning).update(parameters_behind(node, planned.captured, planned.dataflow))
+    return frozen - learning
+
+
+def _read(planned: Plan, name: str) -> bool:
+    return any(planned.captured.parameter(node) == name for node in planned.captured.inputs)
+
+
+def _batch(captured: Capture, labels: Any) -> int:
+    value = captured.output.meta["val"]
+    if not isinstance(value, Tensor) or value.dim() == 0 or not value.is_floating_point():
+        raise OutputError("The model's output is no floating-point tensor with a batch axis. Pass output=... to pick the logits [N, ...].")
+    for leaf in pytree.tree_leaves(labels):
+        if isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.shape[0] % value.shape[0] and value.shape[0] % leaf.shape[0]:
+            raise LabelError(f"Labels of shape {list(leaf.shape)} do not go with an output of shape {list(value.shape)}. Give one label a sample.")
+    return int(value.shape[0])
+
+
+def _context(source: Source, device: torch.device) -> Callable[[], Any]:
+    """Autocast as asked, or none; the weight cache is off, since casts are part of the program."""
+    enabled = source.autocast is not None
+    return lambda: torch.autocast(device.type, dtype=source.autocast, enabled=enabled, cache_enabled=False)
+
+
+def _check_reach(source: Source, captured: Capture, flow: Dataflow, errors: ErrorGraph) -> None:
+    """A site that hears nobody credits nothing behind it."""
+    read = {captured.parameter(node) for node in captured.inputs if node.users}
+    unused = sorted(flow.trainable - {name for name in read if name})
+    if unused:
+        raise _unreached(source.wiring, unused, "the forward pass to the loss does not read them")
+    silent = [site for site in errors.sites if not errors.edges[site] and not errors.frozen(site)]
+    for site in silent:
+        region = errors.parts.regions[errors.sites[site].h]
+        if region.parameters:
+            raise _unreached(source.wiring, region.parameters, f"site {site!r} in front of them hears nobody")
+
+
+def _unreached(wiring: Wiring, names: list[str], reason: str = "no error path reaches the region that reads them") -> CreditError:
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return CreditError(
+        f"Wiring {wiring.name!r} credits no update to {shown}: {reason}. "
+        f"Draw an edge into a site behind them, or freeze them by frozen=({names[0]!r}, ...) or requires_grad_(False)."
+    )
+
+
+def _warn(wiring: Wiring, errors: ErrorGraph) -> None:
+    open_ended = [s.name for s in errors.sites.values() if errors.rules[s.name].signal == "target" and s.activation in PIECEWISE | {"gelu", "silu"}]
+    if open_ended:
+        warnings.warn(
+            f"Wiring {wiring.name!r} sends targets to {open_ended[0]!r} ({errors.sites[open_ended[0]].activation}) and {len(open_ended) - 1} more: "
+            "with activations that do not saturate learning does not stop (DRTP, section 4). Use tanh or sigmoid.",
+            WiringWarning, stacklevel=4,
+        )  # fmt: skip

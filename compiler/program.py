@@ -1,0 +1,131 @@
+"""The update program: a model and a wiring, compiled; traced again and kept for every shape that it meets."""
+
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor, nn
+
+from compiler.capture import Output
+from compiler.errors import EdgeError, InputError, LabelError
+from compiler.example import Inputs, Signature, signature
+from compiler.lower import Lowered
+from compiler.pipeline import Source, plan, trace
+from compiler.resolve import ErrorParameter
+from compiler.signal import Loss
+from compiler.starts import start
+from compiler.step import Plan
+from wiring import Wiring
+
+
+class UpdateProgram:
+    """What ``compile`` returns: ``step`` gives the traced step for a batch, ``report`` and ``explain`` say what it does."""
+
+    def __init__(self, source: Source, inputs: Inputs, labels: Any) -> None:
+        self.source = source
+        self.inputs, self.labels = inputs, labels
+        self._steps: dict[tuple[Signature, bool], Lowered] = {}
+        self.plan: Plan = plan(source, inputs, labels)
+        key = signature(inputs, labels, source.model), False
+        self._steps[key] = trace(source, self.plan, inputs, labels, probe=False)
+
+    @property
+    def model(self) -> nn.Module:
+        return self.source.model
+
+    @property
+    def wiring(self) -> Wiring:
+        return self.source.wiring
+
+    @property
+    def error_parameters(self) -> dict[str, ErrorParameter]:
+        """Every error parameter by name."""
+        return self.plan.errors.parameters
+
+    @property
+    def lowered(self) -> Lowered:
+        """The step that was traced for the example."""
+        return self._steps[signature(self.inputs, self.labels, self.source.model), False]
+
+    def start(self, seed: int = 0) -> dict[str, Tensor]:
+        """First values of every error parameter, the same for the same seed on every machine."""
+        device = self.inputs.device()
+        return {name: value.to(device) for name, value in start(self.error_parameters, self.model, seed).items()}
+
+    def step(self, x: Any, y: Any, probe: bool = False) -> Lowered:
+        """The traced step for a batch, from the cache or compiled once more. ``probe`` keeps every site's credit.
+
+        Raises:
+            InputError, LabelError: other dtypes or ranks than the example's.
+            EdgeError: the new shape asks for error parameters of other shapes.
+        """
+        inputs = Inputs.of(x)
+        key = signature(inputs, y, self.source.model), probe
+        if key not in self._steps:
+            self._check(inputs, y)
+            planned = plan(self.source, inputs, y)
+            self._check_synapses(planned)
+            self._steps[key] = trace(self.source, planned, inputs, y, probe)
+        return self._steps[key]
+
+    def _check(self, inputs: Inputs, labels: Any) -> None:
+        want, got = self.inputs.leaves(), inputs.leaves()
+        if len(want) != len(got):
+            raise InputError(f"The program was compiled for {len(want)} inputs and got {len(got)}. Compile with example=(x, y) of this form.")
+        for number, (a, b) in enumerate(zip(want, got, strict=True)):
+            _same_kind(a, b, f"Input {number}", InputError)
+        wanted, found = pytree.tree_leaves(self.labels), pytree.tree_leaves(labels)
+        if len(wanted) != len(found):
+            raise LabelError(f"The program was compiled for {len(wanted)} label tensors and got {len(found)}. Compile with such labels.")
+        for number, (a, b) in enumerate(zip(wanted, found, strict=True)):
+            _same_kind(a, b, "Labels" if len(wanted) == 1 else f"Label tensor {number}", LabelError)
+
+    def _check_synapses(self, planned: Plan) -> None:
+        for name, parameter in planned.errors.parameters.items():
+            own = self.error_parameters.get(name)
+            if own is None or own.shape != parameter.shape:
+                raise EdgeError(
+                    f"A batch of this shape asks for error synapse {name!r} of shape {list(parameter.shape)}, but the program's is "
+                    f"{list(own.shape) if own else 'absent'}. Keep the example's sizes, or use Pointwise() or Kernel(), which fit any."
+                )
+
+
+def _same_kind(want: Any, got: Any, what: str, error: type[Exception]) -> None:
+    if not isinstance(want, Tensor) or not isinstance(got, Tensor):
+        if type(want) is not type(got):
+            raise error(f"{what} is a {type(got).__name__}, but the program was compiled for a {type(want).__name__}. Pass the same kind.")
+        return
+    if want.dtype != got.dtype:
+        raise error(f"{what} has dtype {got.dtype}, but the program was compiled for {want.dtype}. Convert it with .to({want.dtype}).")
+    if want.dim() != got.dim():
+        raise error(f"{what} has shape {list(got.shape)}, but the program was compiled for {want.dim()} axes as in {list(want.shape)}.")
+
+
+def compile(
+    model: nn.Module,
+    wiring: Wiring,
+    example: tuple[Any, Any],
+    loss: Loss = nn.functional.cross_entropy,
+    *,
+    output: Output = None,
+    autocast: torch.dtype | None = None,
+) -> UpdateProgram:
+    """Compile a model and a wiring into an update program.
+
+    Arguments:
+        model: any module that torch.export captures, in the mode (training or evaluation) that its steps shall run in.
+        wiring: the learning algorithm.
+        example: ``(x, y)``, a batch: ``x`` a tensor, a tuple of arguments, a dict of keywords or ``Inputs``; ``y`` labels.
+        loss: ``loss(output, y)`` -> one number, differentiable; a mean over the batch unless its ``reduction`` is ``"sum"``.
+        output: which part of what the model returns the loss reads: an index, a key or field name, or a function.
+        autocast: dtype of mixed precision, as ``torch.bfloat16``; default: the ambient ``torch.autocast``, or none.
+
+    Raises:
+        CompileError: one of its kinds, naming the thing, the reason and the way out.
+        LabelError: labels that the wiring's signal cannot use.
+    """
+    inputs = Inputs.of(example[0])
+    device = inputs.device().type
+    if autocast is None and torch.is_autocast_enabled(device):
+        autocast = torch.get_autocast_dtype(device)
+    return UpdateProgram(Source(model, wiring, loss, output, autocast), inputs, example[1])

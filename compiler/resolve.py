@@ -1,0 +1,260 @@
+"""Wiring x sites -> error graph: which site hears which over which synapse, and every error parameter with its shape."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import networkx as nx
+
+from compiler.blocks import block_levels, residual_sums
+from compiler.capture import Capture
+from compiler.dataflow import Dataflow, channel_dim, shape
+from compiler.errors import EdgeError, SiteError
+from compiler.mirrors import FORWARD, mirrored_weights
+from compiler.partition import Partition, check_steps, partition
+from compiler.sites import Found, Site, find_sites
+from compiler.synapses import Port, by_shape, find_operator
+from wiring import OUTPUT, Edge, Explicit, Fixed, Frozen, Mirror, Rule, SiteStructure, Wiring
+from wiring.match import fits_any
+from wiring.spec import Plasticity, Synapse
+
+
+@dataclass(frozen=True)
+class ErrorEdge:
+    """An error edge. ``kind``: ``adjacent`` where the forward pass joins the two directly, ``skip`` elsewhere.
+
+    ``parameter``: the error parameter of an edge with its own synapse; a mirror's are those of the weights on its path.
+    """
+
+    source: str
+    target: str
+    kind: Literal["adjacent", "skip"]
+    synapse: Synapse
+    plasticity: Plasticity
+    parameter: str | None
+
+
+@dataclass(frozen=True)
+class ErrorParameter:
+    """A tensor of an error synapse. ``mirrors``: the forward parameter that it stands for; else ``source`` -> ``target``."""
+
+    name: str
+    shape: tuple[int, ...]
+    synapse: Synapse
+    plasticity: Plasticity
+    mirrors: str | None = None
+    source: Port | None = None
+
+    @property
+    def learns(self) -> bool:
+        return not isinstance(self.plasticity, Fixed)
+
+
+@dataclass(frozen=True)
+class ErrorGraph:
+    """The wiring resolved against a model.
+
+    ``sites`` in topological order; ``edges`` into each site; ``rules`` of each site and of ``output``; ``mirrors``: for each
+    mirror mode, forward parameter -> error parameter.
+    """
+
+    structure: SiteStructure
+    parts: Partition
+    sites: dict[str, Site]
+    ports: dict[str, Port]
+    rules: dict[str, Rule]
+    edges: dict[str, tuple[ErrorEdge, ...]]
+    parameters: dict[str, ErrorParameter]
+    mirrors: dict[Mirror, dict[str, str]]
+
+    def local_mode(self, site: str) -> Mirror:
+        """The weights through which a region's local gradient runs: mirrored ones under a mirror rule."""
+        synapse = self.rules[site].synapse
+        return mode(synapse) if isinstance(synapse, Mirror) else FORWARD
+
+    def frozen(self, site: str) -> bool:
+        return isinstance(self.rules[site].credit, Frozen)
+
+
+def mode(synapse: Mirror) -> Mirror:
+    """Mirrors of the forward weights themselves are all one, however they would start."""
+    return FORWARD if synapse.weights == "forward" else synapse
+
+
+def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> ErrorGraph:
+    """Find the sites, ask the topology for every site's senders, and give every edge its synapse.
+
+    Raises:
+        SiteError: no site, or a pattern that names none.
+        EdgeError: unknown ends, a cycle, or a synapse that cannot map its shapes.
+        CreditError: an operator inside a region that would silence what lies behind it.
+    """
+    found = find_sites(captured, flow, wiring.sites)
+    parts = partition(captured, flow, found.sites, found.v)
+    structure = _structure(captured, flow, found, parts, wiring)
+    rules = _rules(wiring, structure)
+    dropped = {site for site in structure.sites if rules[site].topology.senders(site, structure) is None}
+    if dropped:
+        kept = tuple(site for site in found.sites if site.name not in dropped)
+        found = Found(kept, found.v, {node: name for node, name in found.sums.items() if name not in dropped})
+        parts = partition(captured, flow, kept, found.v)
+        structure = _structure(captured, flow, found, parts, wiring)
+    _require_sites(structure, rules, wiring)
+    check_steps(parts)
+    sites = {site.name: site for site in found.sites}
+    ports = _ports(sites, found, batch)
+    edges = {site: _edges(site, structure, rules[site], ports, wiring) for site in structure.sites}
+    _refuse_cycles(edges, wiring)
+    mirrors, parameters = _mirror_parameters(captured, flow, parts, edges, rules)
+    for edge in (edge for arriving in edges.values() for edge in arriving if edge.parameter is not None):
+        operator = find_operator(edge.synapse)
+        sized = operator.shape(edge.synapse, ports[edge.source], ports[edge.target])
+        name = edge.parameter or ""
+        parameters[name] = ErrorParameter(name, sized, edge.synapse, edge.plasticity, source=ports[edge.source])
+    used = {name: rules[name] for name in (*structure.sites, OUTPUT)}
+    return ErrorGraph(structure, parts, sites, ports, used, edges, parameters, mirrors)
+
+
+def _structure(captured: Capture, flow: Dataflow, found: Found, parts: Partition, wiring: Wiring) -> SiteStructure:
+    names = tuple(site.name for site in found.sites)
+    modules = {site.name: site.module for site in found.sites}
+    plain = SiteStructure(names, parts.forward(), (), modules)
+    if not wiring.sites.blocks:
+        values = {site.name: site.z for site in found.sites}
+        levels = block_levels(found.sums, residual_sums(captured.graph, flow), values, modules)
+        return SiteStructure(names, plain.forward, levels, modules)
+    groups: dict[str, str] = {}
+    for pattern in wiring.sites.blocks:
+        matched = plain.matching(pattern)
+        if not matched and names:
+            raise SiteError(f"blocks={pattern!r} names no module that holds a site. Sites lie in: {', '.join(sorted(set(modules.values())))}.")
+        groups |= matched
+    return SiteStructure(names, plain.forward, (groups,), modules)
+
+
+def _rules(wiring: Wiring, structure: SiteStructure) -> dict[str, Rule]:
+    rules: dict[str, Rule] = {}
+    for rule in wiring.rules:
+        if rule.at != "*" and not any(fits_any(site, (rule.at,)) for site in (*structure.sites, OUTPUT)):
+            raise SiteError(f"Wiring {wiring.name!r} has a rule for {rule.at!r}, which names no site. {_listing(structure)}")
+    for site in structure.sites:
+        found = wiring.rule(site)
+        if found is None:
+            raise SiteError(f"No rule of wiring {wiring.name!r} fits site {site!r}. Add a rule for it, or a last one at='*'.")
+        rules[site] = found
+    rules[OUTPUT] = wiring.rule(OUTPUT) or wiring.rules[-1]
+    return rules
+
+
+def _listing(structure: SiteStructure) -> str:
+    return f"Sites: {', '.join((*structure.sites, OUTPUT))}."
+
+
+def _require_sites(structure: SiteStructure, rules: Mapping[str, Rule], wiring: Wiring) -> None:
+    synapse = rules[OUTPUT].synapse
+    if not structure.sites and not (isinstance(synapse, Mirror) and synapse.weights == "forward"):
+        raise SiteError(
+            f"Wiring {wiring.name!r} finds no site in the model: no activation or residual sum lies between a parameter and the output, "
+            "so every parameter would learn as under backpropagation. Name modules by Sites(modules=...), or use bp()."
+        )
+
+
+def _ports(sites: Mapping[str, Site], found: Found, batch: int) -> dict[str, Port]:
+    nodes = {name: site.z for name, site in sites.items()} | {OUTPUT: found.v}
+    return {name: Port(name, shape(node), batch, channel_dim(node)) for name, node in nodes.items()}
+
+
+def _check_batch(port: Port) -> None:
+    if not port.shape or port.shape[0] % port.batch:
+        raise EdgeError(
+            f"Site {port.site!r} has shape {list(port.shape)}, whose first axis is no multiple of the batch of {port.batch}, so errors cannot be "
+            "carried sample by sample. Use batch-first modules (batch_first=True), Mirror() synapses, or Sites(exclude=...)."
+        )
+
+
+def _edges(site: str, structure: SiteStructure, rule: Rule, ports: Mapping[str, Port], wiring: Wiring) -> tuple[ErrorEdge, ...]:
+    topology = rule.topology
+    drawn: Sequence[Edge]
+    if isinstance(topology, Explicit):
+        drawn = [edge for edge in (_named(edge, structure, wiring) for edge in topology.edges) if edge.target == site]
+    else:
+        drawn = [Edge(source=source, target=site) for source in topology.senders(site, structure) or ()]
+    edges = []
+    for edge in drawn:
+        adjacent = structure.forward.has_edge(site, edge.source)
+        source, target = ports[edge.source], ports[site]
+        synapse = by_shape(edge.synapse or rule.synapse, source, target)
+        if isinstance(synapse, Mirror):
+            if not adjacent:
+                raise EdgeError(
+                    f"Edge {edge.source!r} -> {site!r} of wiring {wiring.name!r} has a mirror synapse, but no value of {site!r} reaches "
+                    f"{edge.source!r} without passing another site. Use Dense(), Kernel() or Pointwise()."
+                )
+            name = None
+        else:
+            _check_batch(source)
+            _check_batch(target)
+            name = f"{edge.source}->{site}"
+        edges.append(ErrorEdge(edge.source, site, "adjacent" if adjacent else "skip", synapse, edge.plasticity or rule.plasticity, name))
+    return tuple(edges)
+
+
+def _named(edge: Edge, structure: SiteStructure, wiring: Wiring) -> Edge:
+    """The edge with a block's module path replaced by the block's output site."""
+    ends = []
+    for end in (edge.source, edge.target):
+        closing = next((structure.closing(level, end) for level in structure.levels if end in level.values()), end)
+        name = end if end in structure.sites or end == OUTPUT else closing
+        if name not in structure.sites and name != OUTPUT:
+            raise EdgeError(f"Wiring {wiring.name!r} draws edge {edge.source!r} -> {edge.target!r}, but {end!r} is no site. {_listing(structure)}")
+        ends.append(name)
+    if ends[1] == OUTPUT:
+        raise EdgeError(f"Wiring {wiring.name!r} draws an edge into 'output', whose error is the loss's. Draw edges into hidden sites.")
+    return edge.model_copy(update={"source": ends[0], "target": ends[1]})
+
+
+def _refuse_cycles(edges: Mapping[str, Sequence[ErrorEdge]], wiring: Wiring) -> None:
+    graph = nx.MultiDiGraph((edge.source, edge.target) for arriving in edges.values() for edge in arriving)
+    for source, target in {(s, t) for s, t, n in graph.edges if n > 0}:
+        raise EdgeError(f"Wiring {wiring.name!r} draws edge {source!r} -> {target!r} twice. Draw it once.")
+    try:
+        cycle = nx.find_cycle(graph)
+    except nx.NetworkXNoCycle:
+        return
+    path = " -> ".join([repr(step[0]) for step in cycle] + [repr(cycle[0][0])])
+    raise EdgeError(f"Wiring {wiring.name!r} sends errors in a circle: {path}. Errors travel from the output inwards: drop an edge.")
+
+
+def _mirror_parameters(
+    captured: Capture, flow: Dataflow, parts: Partition, edges: Mapping[str, Sequence[ErrorEdge]], rules: Mapping[str, Rule]
+) -> tuple[dict[Mirror, dict[str, str]], dict[str, ErrorParameter]]:
+    """An error parameter for each weight that an error passes under each mirror mode, local gradients included."""
+    through = parts.hearers()
+    mirrors: dict[Mirror, dict[str, str]] = {}
+    parameters: dict[str, ErrorParameter] = {}
+    for region in parts.regions.values():
+        modes = [(mode(e.synapse), e.plasticity) for c in region.cuts if c in parts.z_site for e in edges[parts.z_site[c].name]
+                 if isinstance(e.synapse, Mirror) and e.source in through[region.name]]
+        for reader in sorted(through[region.name]):
+            synapse = rules[reader].synapse
+            if isinstance(synapse, Mirror):
+                modes.append((mode(synapse), rules[reader].plasticity))
+        for node in region.nodes:
+            for weight in mirrored_weights(node, captured, flow):
+                for wanted, plasticity in modes:
+                    if wanted != FORWARD and not _constant(wanted) and weight not in mirrors.setdefault(wanted, {}):
+                        suffix = f":{len(mirrors)}" if len(mirrors) > 1 else ""
+                        name = f"mirror:{weight}{suffix}"
+                        mirrors[wanted][weight] = name
+                        sized = _parameter_shape(captured, weight)
+                        parameters[name] = ErrorParameter(name, sized, wanted, plasticity, mirrors=weight)
+    return mirrors, parameters
+
+
+def _constant(synapse: Mirror) -> bool:
+    """Sign symmetry with constant or fresh magnitudes keeps no tensor between steps."""
+    return synapse.weights == "sign" and synapse.magnitude != "fixed"
+
+
+def _parameter_shape(captured: Capture, name: str) -> tuple[int, ...]:
+    return next(shape(node) for node in captured.inputs if captured.parameter(node) == name)

@@ -1,0 +1,268 @@
+"""One training step as an ordinary function: forward cut at every head, loss, credit, updates, plasticity.
+
+It runs once, under tracing. Every piece of work runs as soon as what it needs is there and not before somebody needs it, so
+the trace is already in memory order: where credit waits for nothing behind it (DRTP), a region updates right behind its
+forward pass and its activations die.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.fx.traceback as traceback
+from torch import Tensor, fx
+
+from compiler.backward import Backward
+from compiler.capture import Capture
+from compiler.credit import Arrival, credit
+from compiler.dataflow import Dataflow
+from compiler.errors import LossError
+from compiler.flow import Flow, plus
+from compiler.forward import Forward
+from compiler.partition import Region
+from compiler.plasticity import Receiver, mirror_factor, post_synaptic
+from compiler.resolve import ErrorEdge, ErrorGraph
+from compiler.signal import Loss, loss_name, one_hot
+from compiler.synapses import find_operator
+from wiring import OUTPUT, Wiring
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the trace of a step depends on. ``scale``: from ``dloss/dv`` to an error; ``batch``: its ``N``."""
+
+    captured: Capture
+    dataflow: Dataflow
+    errors: ErrorGraph
+    wiring: Wiring
+    loss: Loss
+    batch: int
+    scale: float
+    context: Callable[[], Any]
+
+
+@dataclass
+class Results:
+    """What a step computes. ``credits`` and ``signals`` (displacements) per site are for measuring alignment."""
+
+    loss: Tensor
+    output: Tensor
+    discrepancy: Tensor
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+    error_gradients: dict[str, Tensor] = field(default_factory=dict)
+    buffers: dict[str, Tensor] = field(default_factory=dict)
+    credits: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Step:
+    """A step in the making. Its tasks: ``forward:R``, ``loss``, ``credit:S``, ``update:R``, ``plasticity:P``."""
+
+    def __init__(self, plan: Plan, tensors: Mapping[fx.Node, Any], parameters: Mapping[str, Tensor], synapses: Mapping[str, Tensor]):
+        self.plan = plan
+        self.forward = Forward(plan.captured, plan.dataflow, plan.errors, tensors, parameters, plan.context)
+        leaves = {name: _leaf(value, plan.errors.parameters[name].learns) for name, value in synapses.items()}
+        self.synapses = leaves
+        self.backward = Backward(plan.errors, self.forward, leaves)
+        self.sent: dict[str, Flow] = {}
+        self.credits: dict[str, Flow] = {}
+        self.discrepancies: list[Tensor] = []
+        self.updates: dict[str, Flow] = {}
+        self.error_updates: dict[str, Flow] = {}
+        self.waiting = list(reversed(plan.errors.parts.regions.values()))
+
+    def run(self, labels: Any) -> Results:
+        """Trace the step in order."""
+        graph, v = self.plan.errors, self.plan.errors.parts.regions
+        for node in self.plan.captured.graph.nodes:
+            if node.op in ("placeholder", "output"):
+                continue
+            with task(f"forward:{self._region_name(node)}"):
+                self.forward.run(node)
+            if node in graph.parts.z_site:
+                self._advance(labels)
+        head = next(region for region in v.values() if region.name == OUTPUT).head
+        loss = self._loss(head, labels)
+        self._advance(labels)
+        return self._results(loss)
+
+    def _region_name(self, node: fx.Node) -> str:
+        parts = self.plan.errors.parts
+        if node in parts.owner:
+            return parts.regions[parts.owner[node]].name
+        return parts.phi[node].name if node in parts.phi else "rest"
+
+    # ------------------------------------------------------------------ the output
+
+    def _loss(self, head: fx.Node, labels: Any) -> Tensor:
+        v = self.forward.leaf(head)
+        with task("loss"):
+            with self.plan.context():
+                loss = self.plan.loss(self.forward.value(self.plan.captured.output), labels)
+            name = loss_name(self.plan.loss)
+            if not isinstance(loss, Tensor) or loss.numel() != 1:
+                got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+                raise LossError(f"Loss {name!r} returns {got} and not one number. Reduce it with .mean() or reduction='mean'.")
+            gradient = torch.autograd.grad(loss, v, allow_unused=True, retain_graph=True)[0] if loss.requires_grad else None
+            if gradient is None:
+                raise LossError(f"Loss {name!r} does not depend on the model's output, so there is no error to send. Let it read its first argument.")
+            self.error = Flow(gradient, self.plan.scale)
+            self.credits[OUTPUT] = self.error
+            self.discrepancies.append((torch.linalg.vector_norm(gradient) * self.plan.scale) ** 2)
+            return loss.reshape(())
+
+    def _signal(self, site: str, labels: Any) -> Flow | None:
+        """What the output sends to a site; ``None`` while it is not known yet."""
+        wanted = self.plan.errors.rules[site].signal
+        key = f"{OUTPUT}:{wanted}"
+        if key in self.sent:
+            return self.sent[key]
+        if wanted == "target":
+            v = next(r.head for r in self.plan.errors.parts.regions.values() if r.name == OUTPUT).meta["val"]
+            with task("signal"):
+                like = torch.empty(v.shape, dtype=v.dtype, device=v.device)
+                self.sent[key] = Flow(one_hot(labels, like))
+        elif OUTPUT in self.credits:
+            with task("signal"):
+                self.sent[key] = self.error if wanted == "error" else Flow(torch.sign(self.error.value))
+        return self.sent.get(key)
+
+    # ------------------------------------------------------------------ what can run, runs
+
+    def _advance(self, labels: Any) -> None:
+        """Run credit and updates of every region whose needs are met, output side first, until nothing more can."""
+        moved = True
+        while moved:
+            moved = False
+            for region in list(self.waiting):
+                if self.forward.has(region.head) and self._try(region, labels):
+                    self.waiting.remove(region)
+                    moved = True
+
+    def _try(self, region: Region, labels: Any) -> bool:
+        site = region.name if region.site else None
+        if site is not None and site not in self.credits and not self.plan.errors.frozen(site):
+            if not self._credit(site, labels):
+                return False
+        if region.name == OUTPUT and OUTPUT not in self.credits:
+            return False
+        if self.backward.waits_for(region):
+            return False
+        signals = {target: self._signal(target, labels) for target in self.backward.mirror_targets(region, OUTPUT)}
+        with task(f"update:{region.name}"):
+            found = self.backward.run(region, self.credits.get(region.name), self.sent.get(region.name), signals)
+        for name, flow in found.items():
+            self._update(region, name, flow)
+        return True
+
+    def _credit(self, site: str, labels: Any) -> bool:
+        if not self.forward.has(self.plan.errors.sites[site].z) or not self.backward.mirrors_arrived(site):
+            return False
+        edges = [edge for edge in self.plan.errors.edges[site] if edge.parameter is not None]
+        senders = {e.source: self._signal(site, labels) if e.source == OUTPUT else self.sent.get(e.source) for e in edges}
+        if any(flow is None for flow in senders.values()):
+            return False
+        displacement = self.backward.displacement.get(site)
+        carried: list[tuple[ErrorEdge, Tensor]] = []
+        for edge in edges:
+            flow = senders[edge.source]
+            assert flow is not None
+            with task(f"transmit:{edge.parameter}"):
+                arrived = self._transmit(edge, flow)
+                carried.append((edge, arrived))
+                displacement = plus(displacement, Flow(arrived.detach(), flow.scale))
+        if displacement is None:
+            return True
+        self._apply(site, displacement)
+        for edge, arrived in carried:
+            self._learn(edge, arrived, senders[edge.source], displacement)
+        return True
+
+    def _transmit(self, edge: ErrorEdge, flow: Flow) -> Tensor:
+        ports = self.plan.errors.ports
+        synapse = self.synapses[edge.parameter or ""].to(flow.value.dtype)
+        with torch.enable_grad():
+            return find_operator(edge.synapse).transmit(edge.synapse, synapse, flow.value.detach(), ports[edge.source], ports[edge.target])
+
+    def _apply(self, site: str, displacement: Flow) -> None:
+        graph, place = self.plan.errors, self.plan.errors.sites[site]
+        with task(f"credit:{site}"):
+            names = self.forward.phi_parameters(place)
+            skip = any(edge.kind == "skip" for edge in graph.edges[site])
+            arrival = Arrival(
+                place, displacement, self.forward.leaf(place.h), self.forward.attached(place),
+                lambda h: self.forward.phi(place, h), skip, [self.forward.parameters[name] for name in names],
+            )
+            done = credit(graph.rules[site].credit, arrival)
+        self.credits[site], self.sent[site] = done.credit, done.error
+        if done.discrepancy is not None:
+            self.discrepancies.append(done.discrepancy)
+        region = graph.parts.regions[place.h]
+        for name, value in zip(names, done.parameters, strict=False):
+            if value is not None:
+                self._update(region, name, Flow(value, done.credit.scale))
+
+    def _learn(self, edge: ErrorEdge, arrived: Tensor, sender: Flow | None, displacement: Flow) -> None:
+        name = edge.parameter or ""
+        if not self.plan.errors.parameters[name].learns or sender is None:
+            return
+        site = self.plan.errors.sites[edge.target]
+        with task(f"plasticity:{name}"):
+            receiver = Receiver(self.forward.leaf(site.z).detach(), displacement, self.sent[edge.target])
+            vector = post_synaptic(edge.plasticity, receiver)
+            gradient = torch.autograd.grad(arrived, self.synapses[name], vector.value.to(arrived.dtype))[0]
+            mean = 1.0 / self.plan.batch
+            self.error_updates[name] = Flow(gradient, vector.scale * sender.scale * mean)
+
+    def _update(self, region: Region, name: str, flow: Flow) -> None:
+        """Add a region's share to a parameter's update: a batch mean, or a sum where the region's rule says so."""
+        rules = [self.plan.errors.rules[site] for site in self.backward.hearers(region) if site != OUTPUT]
+        summed = bool(rules) and all(rule.reduction == "sum" for rule in rules)
+        share = flow.times(1.0 if summed else 1.0 / self.plan.scale)
+        with task(f"update:{region.name}"):
+            self.updates[name] = plus(self.updates.get(name), share)
+
+    # ------------------------------------------------------------------ what comes out
+
+    def _results(self, loss: Tensor) -> Results:
+        captured, graph = self.plan.captured, self.plan.errors
+        with task("discrepancy"):
+            total = torch.stack([value.reshape(()).to(loss.dtype) for value in self.discrepancies]).sum() / self.plan.batch
+        results = Results(loss, self.forward.value(captured.output).detach(), total)
+        for name, flow in self.updates.items():
+            with task(f"update:{name}"):
+                results.gradients[name] = self._finish(flow.plain(), self.forward.parameters[name])
+        for name, flow in {**self._mirror_updates(), **self.error_updates}.items():
+            with task(f"plasticity:{name}"):
+                results.error_gradients[name] = self._finish(flow.plain(), self.synapses[name])
+        results.buffers = {name: self.forward.value(node).detach() for name, node in captured.mutations.items()}
+        results.credits = {site: flow.plain() for site, flow in self.credits.items() if site != OUTPUT and site in graph.sites}
+        return results
+
+    def _mirror_updates(self) -> dict[str, Flow]:
+        found = {}
+        for name, parameter in self.plan.errors.parameters.items():
+            if parameter.mirrors in self.updates and parameter.learns:
+                update = self.updates[parameter.mirrors]
+                with task(f"plasticity:{name}"):
+                    found[name] = Flow(update.value.clone(), update.scale * mirror_factor(parameter.plasticity))
+        return found
+
+    def _finish(self, update: Tensor, parameter: Tensor) -> Tensor:
+        """The update in its parameter's dtype, re-projected where the wiring says so."""
+        update = update.detach().to(parameter.dtype)
+        if self.plan.wiring.reprojection is None:
+            return update
+        length = torch.linalg.vector_norm(update)
+        return update * torch.clamp(self.plan.wiring.reprojection / (length + 1e-12), max=1.0)
+
+
+def task(name: str) -> Any:
+    """Annotate every node that is traced inside, backward nodes included."""
+    return traceback.annotate({"task": name})
+
+
+def _leaf(value: Tensor, learns: bool) -> Tensor:
+    return value.detach().requires_grad_(learns)
+
+
