@@ -45,6 +45,7 @@ def plan(source: Source, inputs: Inputs, labels: Any) -> Plan:
     flow = analyse(captured, trainable(source.model, source.wiring))
     batch = _batch(captured, labels)
     errors = resolve(captured, flow, source.wiring, batch)
+    flow = errors.flow
     for site in errors.sites.values():
         check_credit(errors.rules[site.name].credit, site, source.wiring.name)
     _check_reach(source, captured, flow, errors)

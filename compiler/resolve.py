@@ -1,7 +1,7 @@
 """Wiring x sites -> error graph: which site hears which over which synapse, and every error parameter with its shape."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import networkx as nx
@@ -58,6 +58,7 @@ class ErrorGraph:
     mirror mode, forward parameter -> error parameter.
     """
 
+    flow: Dataflow
     structure: SiteStructure
     parts: Partition
     sites: dict[str, Site]
@@ -90,13 +91,14 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> Er
         CreditError: an operator inside a region that would silence what lies behind it.
     """
     found = find_sites(captured, flow, wiring.sites)
+    flow = found.flow
     parts = partition(captured, flow, found.sites, found.v)
     structure = _structure(captured, flow, found, parts, wiring)
     rules = _rules(wiring, structure)
     dropped = {site for site in structure.sites if rules[site].topology.senders(site, structure) is None}
     if dropped:
         kept = tuple(site for site in found.sites if site.name not in dropped)
-        found = Found(kept, found.v, {node: name for node, name in found.sums.items() if name not in dropped})
+        found = replace(found, sites=kept, sums={node: name for node, name in found.sums.items() if name not in dropped})
         parts = partition(captured, flow, kept, found.v)
         structure = _structure(captured, flow, found, parts, wiring)
     _require_sites(structure, rules, wiring)
@@ -112,7 +114,7 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> Er
         name = edge.parameter or ""
         parameters[name] = ErrorParameter(name, sized, edge.synapse, edge.plasticity, source=ports[edge.source])
     used = {name: rules[name] for name in (*structure.sites, OUTPUT)}
-    return ErrorGraph(structure, parts, sites, ports, used, edges, parameters, mirrors)
+    return ErrorGraph(flow, structure, parts, sites, ports, used, edges, parameters, mirrors)
 
 
 def _structure(captured: Capture, flow: Dataflow, found: Found, parts: Partition, wiring: Wiring) -> SiteStructure:

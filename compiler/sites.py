@@ -9,7 +9,7 @@ from torch import fx
 
 from compiler.blocks import residual_sums
 from compiler.capture import Capture
-from compiler.dataflow import Dataflow, module_path, op_name, shape
+from compiler.dataflow import Dataflow, analyse, module_path, op_name, shape
 from compiler.errors import SiteError
 from wiring import Sites
 from wiring.match import fits_any
@@ -49,11 +49,15 @@ class Site:
 
 @dataclass(frozen=True)
 class Found:
-    """Hidden sites in topological order, the output ``v`` that sends the first error, and residual sums by their site."""
+    """Hidden sites in topological order, the output ``v`` that sends the first error, and residual sums by their site.
+
+    ``flow``: the dataflow again, since finding sites may have added aliases.
+    """
 
     sites: tuple[Site, ...]
     v: fx.Node
     sums: dict[fx.Node, str]
+    flow: Dataflow
 
 
 def find_sites(captured: Capture, flow: Dataflow, where: Sites) -> Found:
@@ -79,9 +83,26 @@ def find_sites(captured: Capture, flow: Dataflow, where: Sites) -> Found:
         if node not in drafts and node is not v and not any(node in site.phi or node is site.h for site in drafts.values()):
             drafts[node] = Site(path, path, node, node, (), "identity")
     ordered = sorted(drafts.values(), key=lambda site: flow.order[site.z])
-    sites = _selected(_numbered(ordered), where)
+    sites = _own_pre_activations(captured, _selected(_numbered(ordered), where))
     names = {site.z: site.name for site in sites} | {site.h: site.name for site in sites}
-    return Found(tuple(sites), v, {total: names[total] for total in sums if total in names})
+    return Found(tuple(sites), v, {total: names[total] for total in sums if total in names}, analyse(captured, flow.trainable))
+
+
+def _own_pre_activations(captured: Capture, sites: list[Site]) -> list[Site]:
+    """Give a site its own ``h`` where it would share one: an alias behind another site's value or pre-activation."""
+    taken: set[fx.Node] = set()
+    separate = []
+    for site in sites:
+        if site.h in taken and site.phi:
+            with captured.graph.inserting_after(site.h):
+                h = captured.graph.call_function(torch.ops.aten.alias.default, (site.h,))
+            h.meta = dict(site.h.meta)
+            for node in site.phi:
+                node.replace_input_with(site.h, h)
+            site = Site(site.name, site.module, h, site.z, site.phi, site.activation)
+        taken |= {site.h, site.z}
+        separate.append(site)
+    return separate
 
 
 def _activation(node: fx.Node, flow: Dataflow, v: fx.Node) -> Site | None:
