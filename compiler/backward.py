@@ -53,7 +53,9 @@ class Backward:
         """Sites that hear ``source`` over mirrors, if ``source`` heads this region."""
         if region.name != source:
             return []
-        return [s for s, edges in self.errors.edges.items() if any(e.source == source and isinstance(e.synapse, Mirror) for e in edges)]
+        return [
+            s for s, edges in self.errors.edges.items() if any(e.source == source and isinstance(e.synapse, Mirror) for e in edges)
+        ]
 
     def mirrors_arrived(self, site: str) -> bool:
         """Whether every mirror edge into a site has been run."""
@@ -82,7 +84,9 @@ class Backward:
             self._pass(region, purposes, flow, updates)
         return updates
 
-    def _own(self, region: Region, credit: Flow | None, sent: Flow | None, signals: Mapping[str, Flow | None]) -> dict[Purposes, Flow]:
+    def _own(
+        self, region: Region, credit: Flow | None, sent: Flow | None, signals: Mapping[str, Flow | None]
+    ) -> dict[Purposes, Flow]:
         """What the head itself contributes, purposes of the same tensor and mode together."""
         if region.site is None and region.name != OUTPUT:
             return {}
@@ -161,4 +165,3 @@ def start_bound(shape: tuple[int, ...], synapse: Mirror) -> float:
         inputs *= size
     fans = inputs + outputs * inputs // shape[1] if synapse.init.kind == "glorot_uniform" else inputs
     return float((6.0 / fans) ** 0.5)
-

@@ -9,7 +9,18 @@ from torch import Tensor, fx
 
 from compiler.capture import Capture
 
-NO_GRADIENT = {"detach", "argmax", "argmin", "argsort", "bernoulli", "rand_like", "randn_like", "zeros_like", "ones_like", "full_like"}
+NO_GRADIENT = {
+    "detach",
+    "argmax",
+    "argmin",
+    "argsort",
+    "bernoulli",
+    "rand_like",
+    "randn_like",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+}
 CHANNELS_FIRST = {
     *("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "group_norm"),
     *("_native_batch_norm_legit_functional", "_native_batch_norm_legit_no_training", "batch_norm", "native_batch_norm"),
@@ -102,4 +113,4 @@ def channel_dim(node: fx.Node) -> int:
 
 def _same_rank(node: fx.Node, dims: int) -> bool:
     value = node.meta.get("val")
-    return isinstance(value, Tensor) and value.dim() == dims or isinstance(value, tuple | list)
+    return (isinstance(value, Tensor) and value.dim() == dims) or isinstance(value, tuple | list)

@@ -17,7 +17,10 @@ from compiler.partition import parameters_behind
 from compiler.resolve import ErrorGraph
 from compiler.sites import Site
 
-VIEWS = {torch.ops.aten.view.default: torch.ops.aten.reshape.default, torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default}
+VIEWS = {
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
+}
 
 
 class Forward:
@@ -36,9 +39,7 @@ class Forward:
             if name is not None:
                 self._values[node] = self.parameters[name]
         self._leaves: dict[fx.Node, Tensor] = {}
-        self._mirrored = {
-            weight for names in errors.mirrors.values() for weight in names
-        } | ({"*"} if _signs(errors) else set())
+        self._mirrored = {weight for names in errors.mirrors.values() for weight in names} | ({"*"} if _signs(errors) else set())
 
     def has(self, node: fx.Node) -> bool:
         return node in self._values

@@ -71,14 +71,21 @@ def lower(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool
         leaves = list(label_leaves)
         for place, target in zip(places, targets, strict=True):
             leaves[place] = target
-        traced = Step(plan, bound, dict(zip(tensors.parameters, parameters, strict=True)), dict(zip(tensors.synapses, synapses, strict=True)))
+        traced = Step(
+            plan, bound, dict(zip(tensors.parameters, parameters, strict=True)), dict(zip(tensors.synapses, synapses, strict=True))
+        )
         results = traced.run(pytree.tree_unflatten(leaves, label_spec))
         named = {
             "gradients": results.gradients, "error_gradients": results.error_gradients, "new_buffers": results.buffers,
             "credits": results.credits if probe else {},
         }  # fmt: skip
         layout.update({key: tuple(values) for key, values in named.items()})
-        return [results.loss.detach(), results.output, results.discrepancy, *(v for values in named.values() for v in values.values())]
+        return [
+            results.loss.detach(),
+            results.output,
+            results.discrepancy,
+            *(v for values in named.values() for v in values.values()),
+        ]
 
     flat = [*tensors.parameters.values(), *tensors.buffers.values(), *tensors.synapses.values(), *inputs.tensors()]
     flat += [label_leaves[place] for place in places]

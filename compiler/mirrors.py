@@ -108,5 +108,3 @@ def _vjp(call: LinearCall, tensors: Mapping[fx.Node, Tensor], wanted: list[fx.No
         leaves = {s: t.detach().requires_grad_(s in wanted) for s, t in tensors.items()}
         result = call.run([leaves[s] for s in call.sources])
         return dict(zip(wanted, torch.autograd.grad(result, [leaves[s] for s in wanted], gradient), strict=True))
-
-

@@ -51,7 +51,9 @@ def plan(source: Source, inputs: Inputs, labels: Any) -> Plan:
     _check_reach(source, captured, flow, errors)
     _warn(source.wiring, errors)
     device = inputs.device()
-    return Plan(captured, flow, errors, source.wiring, source.loss, batch, error_scale(source.loss, batch), _context(source, device))
+    return Plan(
+        captured, flow, errors, source.wiring, source.loss, batch, error_scale(source.loss, batch), _context(source, device)
+    )
 
 
 def trace(source: Source, planned: Plan, inputs: Inputs, labels: Any, probe: bool) -> Lowered:
@@ -60,7 +62,9 @@ def trace(source: Source, planned: Plan, inputs: Inputs, labels: Any, probe: boo
     Raises:
         CreditError: a parameter that no credited site reaches.
     """
-    parameters = {name: value for name, value in source.model.named_parameters() if name in planned.dataflow.trainable or _read(planned, name)}
+    parameters = {
+        name: value for name, value in source.model.named_parameters() if name in planned.dataflow.trainable or _read(planned, name)
+    }
     buffers = dict(source.model.named_buffers())
     device, dtype = inputs.device(), next((p.dtype for p in parameters.values()), torch.float32)
     synapses = {name: torch.empty(p.shape, dtype=dtype, device=device) for name, p in planned.errors.parameters.items()}
@@ -80,7 +84,9 @@ def trainable(model: nn.Module, wiring: Wiring) -> list[str]:
     names = [name for name, parameter in model.named_parameters()]
     for pattern in wiring.frozen:
         if not any(fits_any(name, (pattern,)) for name in names):
-            raise SiteError(f"Wiring {wiring.name!r} freezes {pattern!r}, which names no parameter. Parameters: {', '.join(names[:12])}, ...")
+            raise SiteError(
+                f"Wiring {wiring.name!r} freezes {pattern!r}, which names no parameter. Parameters: {', '.join(names[:12])}, ..."
+            )
     return [n for n, p in model.named_parameters() if p.requires_grad and not fits_any(n, wiring.frozen)]
 
 
@@ -106,10 +112,14 @@ def _read(planned: Plan, name: str) -> bool:
 def _batch(captured: Capture, labels: Any) -> int:
     value = captured.output.meta["val"]
     if not isinstance(value, Tensor) or value.dim() == 0 or not value.is_floating_point():
-        raise OutputError("The model's output is no floating-point tensor with a batch axis. Pass output=... to pick the logits [N, ...].")
+        raise OutputError(
+            "The model's output is no floating-point tensor with a batch axis. Pass output=... to pick the logits [N, ...]."
+        )
     for leaf in pytree.tree_leaves(labels):
         if isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.shape[0] % value.shape[0] and value.shape[0] % leaf.shape[0]:
-            raise LabelError(f"Labels of shape {list(leaf.shape)} do not go with an output of shape {list(value.shape)}. Give one label a sample.")
+            raise LabelError(
+                f"Labels of shape {list(leaf.shape)} do not go with an output of shape {list(value.shape)}. Give one label a sample."
+            )
     return int(value.shape[0])
 
 
@@ -141,7 +151,11 @@ def _unreached(wiring: Wiring, names: list[str], reason: str = "no error path re
 
 
 def _warn(wiring: Wiring, errors: ErrorGraph) -> None:
-    open_ended = [s.name for s in errors.sites.values() if errors.rules[s.name].signal == "target" and s.activation in PIECEWISE | {"gelu", "silu"}]
+    open_ended = [
+        s.name
+        for s in errors.sites.values()
+        if errors.rules[s.name].signal == "target" and s.activation in PIECEWISE | {"gelu", "silu"}
+    ]
     if open_ended:
         warnings.warn(
             f"Wiring {wiring.name!r} sends targets to {open_ended[0]!r} ({errors.sites[open_ended[0]].activation}) and {len(open_ended) - 1} more: "

@@ -71,12 +71,16 @@ class UpdateProgram:
     def _check(self, inputs: Inputs, labels: Any) -> None:
         want, got = self.inputs.leaves(), inputs.leaves()
         if len(want) != len(got):
-            raise InputError(f"The program was compiled for {len(want)} inputs and got {len(got)}. Compile with example=(x, y) of this form.")
+            raise InputError(
+                f"The program was compiled for {len(want)} inputs and got {len(got)}. Compile with example=(x, y) of this form."
+            )
         for number, (a, b) in enumerate(zip(want, got, strict=True)):
             _same_kind(a, b, f"Input {number}", InputError)
         wanted, found = pytree.tree_leaves(self.labels), pytree.tree_leaves(labels)
         if len(wanted) != len(found):
-            raise LabelError(f"The program was compiled for {len(wanted)} label tensors and got {len(found)}. Compile with such labels.")
+            raise LabelError(
+                f"The program was compiled for {len(wanted)} label tensors and got {len(found)}. Compile with such labels."
+            )
         for number, (a, b) in enumerate(zip(wanted, found, strict=True)):
             _same_kind(a, b, "Labels" if len(wanted) == 1 else f"Label tensor {number}", LabelError)
 
@@ -93,12 +97,18 @@ class UpdateProgram:
 def _same_kind(want: Any, got: Any, what: str, error: type[Exception]) -> None:
     if not isinstance(want, Tensor) or not isinstance(got, Tensor):
         if type(want) is not type(got):
-            raise error(f"{what} is a {type(got).__name__}, but the program was compiled for a {type(want).__name__}. Pass the same kind.")
+            raise error(
+                f"{what} is a {type(got).__name__}, but the program was compiled for a {type(want).__name__}. Pass the same kind."
+            )
         return
     if want.dtype != got.dtype:
-        raise error(f"{what} has dtype {got.dtype}, but the program was compiled for {want.dtype}. Convert it with .to({want.dtype}).")
+        raise error(
+            f"{what} has dtype {got.dtype}, but the program was compiled for {want.dtype}. Convert it with .to({want.dtype})."
+        )
     if want.dim() != got.dim():
-        raise error(f"{what} has shape {list(got.shape)}, but the program was compiled for {want.dim()} axes as in {list(want.shape)}.")
+        raise error(
+            f"{what} has shape {list(got.shape)}, but the program was compiled for {want.dim()} axes as in {list(want.shape)}."
+        )
 
 
 def compile(

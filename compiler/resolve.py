@@ -129,7 +129,9 @@ def _structure(captured: Capture, flow: Dataflow, found: Found, parts: Partition
     for pattern in wiring.sites.blocks:
         matched = plain.matching(pattern)
         if not matched and names:
-            raise SiteError(f"blocks={pattern!r} names no module that holds a site. Sites lie in: {', '.join(sorted(set(modules.values())))}.")
+            raise SiteError(
+                f"blocks={pattern!r} names no module that holds a site. Sites lie in: {', '.join(sorted(set(modules.values())))}."
+            )
         groups |= matched
     return SiteStructure(names, plain.forward, (groups,), modules)
 
@@ -197,7 +199,9 @@ def _edges(site: str, structure: SiteStructure, rule: Rule, ports: Mapping[str, 
             _check_batch(source)
             _check_batch(target)
             name = f"{edge.source}->{site}"
-        edges.append(ErrorEdge(edge.source, site, "adjacent" if adjacent else "skip", synapse, edge.plasticity or rule.plasticity, name))
+        edges.append(
+            ErrorEdge(edge.source, site, "adjacent" if adjacent else "skip", synapse, edge.plasticity or rule.plasticity, name)
+        )
     return tuple(edges)
 
 
@@ -208,10 +212,14 @@ def _named(edge: Edge, structure: SiteStructure, wiring: Wiring) -> Edge:
         closing = next((structure.closing(level, end) for level in structure.levels if end in level.values()), end)
         name = end if end in structure.sites or end == OUTPUT else closing
         if name not in structure.sites and name != OUTPUT:
-            raise EdgeError(f"Wiring {wiring.name!r} draws edge {edge.source!r} -> {edge.target!r}, but {end!r} is no site. {_listing(structure)}")
+            raise EdgeError(
+                f"Wiring {wiring.name!r} draws edge {edge.source!r} -> {edge.target!r}, but {end!r} is no site. {_listing(structure)}"
+            )
         ends.append(name)
     if ends[1] == OUTPUT:
-        raise EdgeError(f"Wiring {wiring.name!r} draws an edge into 'output', whose error is the loss's. Draw edges into hidden sites.")
+        raise EdgeError(
+            f"Wiring {wiring.name!r} draws an edge into 'output', whose error is the loss's. Draw edges into hidden sites."
+        )
     return edge.model_copy(update={"source": ends[0], "target": ends[1]})
 
 
@@ -224,7 +232,9 @@ def _refuse_cycles(edges: Mapping[str, Sequence[ErrorEdge]], wiring: Wiring) -> 
     except nx.NetworkXNoCycle:
         return
     path = " -> ".join([repr(step[0]) for step in cycle] + [repr(cycle[0][0])])
-    raise EdgeError(f"Wiring {wiring.name!r} sends errors in a circle: {path}. Errors travel from the output inwards: drop an edge.")
+    raise EdgeError(
+        f"Wiring {wiring.name!r} sends errors in a circle: {path}. Errors travel from the output inwards: drop an edge."
+    )
 
 
 def _mirror_parameters(
@@ -235,8 +245,13 @@ def _mirror_parameters(
     mirrors: dict[Mirror, dict[str, str]] = {}
     parameters: dict[str, ErrorParameter] = {}
     for region in parts.regions.values():
-        modes = [(mode(e.synapse), e.plasticity) for c in region.cuts if c in parts.z_site for e in edges[parts.z_site[c].name]
-                 if isinstance(e.synapse, Mirror) and e.source in through[region.name]]
+        modes = [
+            (mode(e.synapse), e.plasticity)
+            for c in region.cuts
+            if c in parts.z_site
+            for e in edges[parts.z_site[c].name]
+            if isinstance(e.synapse, Mirror) and e.source in through[region.name]
+        ]
         for reader in sorted(through[region.name]):
             synapse = rules[reader].synapse
             if isinstance(synapse, Mirror):

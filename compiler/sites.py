@@ -27,7 +27,19 @@ ACTIVATIONS = SMOOTH | PIECEWISE | FLAT
 STEPS = FLAT | {"round", "floor", "ceil", "trunc"}
 GATES = {"sigmoid", "hardsigmoid"}
 OUTPUT_NONLINEARITIES = ACTIVATIONS | {"log_softmax", "_log_softmax", "softmax", "_softmax"}
-RESHAPES = {"view", "reshape", "_unsafe_view", "flatten", "squeeze", "unsqueeze", "getitem", "clone", "_to_copy", "contiguous", "alias"}
+RESHAPES = {
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "flatten",
+    "squeeze",
+    "unsqueeze",
+    "getitem",
+    "clone",
+    "_to_copy",
+    "contiguous",
+    "alias",
+}
 
 
 @dataclass(frozen=True)
@@ -166,7 +178,9 @@ def _module_outputs(graph: fx.Graph, flow: Dataflow, patterns: tuple[str, ...]) 
                     last[path] = node
     for pattern in patterns:
         if not any(fits_any(path, (pattern,)) for path in last):
-            raise SiteError(f"modules={pattern!r} names no module whose output learns. Use a module path as named_modules() lists it.")
+            raise SiteError(
+                f"modules={pattern!r} names no module whose output learns. Use a module path as named_modules() lists it."
+            )
     return [(node, path) for path, node in last.items()]
 
 

@@ -58,7 +58,9 @@ class Results:
 class Step:
     """A step in the making. Its tasks: ``forward:R``, ``loss``, ``credit:S``, ``update:R``, ``plasticity:P``."""
 
-    def __init__(self, plan: Plan, tensors: Mapping[fx.Node, Any], parameters: Mapping[str, Tensor], synapses: Mapping[str, Tensor]):
+    def __init__(
+        self, plan: Plan, tensors: Mapping[fx.Node, Any], parameters: Mapping[str, Tensor], synapses: Mapping[str, Tensor]
+    ):
         self.plan = plan
         self.forward = Forward(plan.captured, plan.dataflow, plan.errors, tensors, parameters, plan.context)
         leaves = {name: _leaf(value, plan.errors.parameters[name].learns) for name, value in synapses.items()}
@@ -105,7 +107,9 @@ class Step:
                 raise LossError(f"Loss {name!r} returns {got} and not one number. Reduce it with .mean() or reduction='mean'.")
             gradient = torch.autograd.grad(loss, v, allow_unused=True, retain_graph=True)[0] if loss.requires_grad else None
             if gradient is None:
-                raise LossError(f"Loss {name!r} does not depend on the model's output, so there is no error to send. Let it read its first argument.")
+                raise LossError(
+                    f"Loss {name!r} does not depend on the model's output, so there is no error to send. Let it read its first argument."
+                )
             self.error = Flow(gradient, self.plan.scale)
             self.credits[OUTPUT] = self.error
             self.discrepancies.append((torch.linalg.vector_norm(gradient) * self.plan.scale) ** 2)
@@ -182,7 +186,9 @@ class Step:
         ports = self.plan.errors.ports
         synapse = self.synapses[edge.parameter or ""].to(flow.value.dtype)
         with torch.enable_grad():
-            return find_operator(edge.synapse).transmit(edge.synapse, synapse, flow.value.detach(), ports[edge.source], ports[edge.target])
+            return find_operator(edge.synapse).transmit(
+                edge.synapse, synapse, flow.value.detach(), ports[edge.source], ports[edge.target]
+            )
 
     def _apply(self, site: str, displacement: Flow) -> None:
         graph, place = self.plan.errors, self.plan.errors.sites[site]
@@ -190,8 +196,13 @@ class Step:
             names = self.forward.phi_parameters(place)
             skip = any(edge.kind == "skip" for edge in graph.edges[site])
             arrival = Arrival(
-                place, displacement, self.forward.leaf(place.h), self.forward.attached(place),
-                lambda h: self.forward.phi(place, h), skip, [self.forward.parameters[name] for name in names],
+                place,
+                displacement,
+                self.forward.leaf(place.h),
+                self.forward.attached(place),
+                lambda h: self.forward.phi(place, h),
+                skip,
+                [self.forward.parameters[name] for name in names],
             )
             done = credit(graph.rules[site].credit, arrival)
         self.credits[site], self.sent[site] = done.credit, done.error
@@ -264,5 +275,3 @@ def task(name: str) -> Any:
 
 def _leaf(value: Tensor, learns: bool) -> Tensor:
     return value.detach().requires_grad_(learns)
-
-

@@ -108,7 +108,9 @@ def find_operator(spec: Synapse) -> Operator:
     for cls in type(spec).__mro__:
         if cls in OPERATORS:
             return OPERATORS[cls]
-    raise EdgeError(f"Synapse {type(spec).__name__} has no transmission operator. Register one with @operator({type(spec).__name__}).")
+    raise EdgeError(
+        f"Synapse {type(spec).__name__} has no transmission operator. Register one with @operator({type(spec).__name__})."
+    )
 
 
 def by_shape(spec: Synapse, source: Port, target: Port) -> Synapse:

@@ -15,7 +15,7 @@ from wiring.topology import Pairwise
 from wiring.wiring import Rule, Wiring
 
 
-def ekdaa(beta: float = 0.1, gamma: float = 0.1, sign: Literal[1, -1] = 1) -> Wiring:
+def ekdaa(beta: float = 0.9, gamma: float = 0.1, sign: Literal[1, -1] = 1) -> Wiring:
     """Local targets from the next layer's error, carried by learned kernels of the forward weights' shape."""
     rule = Rule(
         topology=Pairwise(),

@@ -1,0 +1,15 @@
+"""What can go wrong while a program runs."""
+
+from wiring.errors import ErrorwireError
+
+
+class NonFiniteLoss(ErrorwireError):
+    """The loss of a step is infinite or not a number; nothing of the step was taken over."""
+
+
+class BackendError(ErrorwireError):
+    """No executor of that name."""
+
+
+class TrainingError(ErrorwireError):
+    """A training run is asked for something that cannot be."""
