@@ -23,10 +23,14 @@ Purposes = frozenset[Purpose]
 
 
 class Backward:
-    """Arrivals at heads, displacements at sites, and the passes between them."""
+    """Arrivals at heads, displacements at sites, and the passes between them.
 
-    def __init__(self, errors: ErrorGraph, forward: Forward, synapses: Mapping[str, Tensor]) -> None:
+    ``neutral``: the scale of a flow whose gradients are batch means as they come.
+    """
+
+    def __init__(self, errors: ErrorGraph, forward: Forward, synapses: Mapping[str, Tensor], neutral: float) -> None:
         self.errors, self.forward, self.synapses = errors, forward, synapses
+        self.neutral = neutral
         self.displacement: dict[str, Flow] = {}
         self._arrivals: dict[fx.Node, dict[Purposes, Flow]] = {}
         self._through = errors.parts.hearers()
@@ -102,7 +106,14 @@ class Backward:
         grouped: dict[tuple[Mirror, int], tuple[set[Purpose], Flow]] = {}
         for purpose, flow in flows.items():
             grouped.setdefault((purpose[0], id(flow)), (set(), flow))[0].add(purpose)
-        return {frozenset(purposes): flow for purposes, flow in grouped.values()}
+        return {frozenset(purposes): self._cheaper(region, purposes, flow) for purposes, flow in grouped.values()}
+
+    def _cheaper(self, region: Region, purposes: set[Purpose], flow: Flow) -> Flow:
+        """Divide by the batch at the head where it holds fewer numbers than the parameters that the flow teaches."""
+        taught = sum(self.forward.parameters[name].numel() for name in region.parameters)
+        if all(kind == "local" for _, kind in purposes) and taught > flow.value.numel() and flow.scale != self.neutral:
+            return Flow(flow.value * (flow.scale / self.neutral), self.neutral)
+        return flow
 
     def _pass(self, region: Region, purposes: Purposes, flow: Flow, updates: dict[str, Flow]) -> None:
         """One vector-Jacobian product of the region."""

@@ -1,5 +1,7 @@
 """The update program: a model and a wiring, compiled; traced again and kept for every shape that it meets."""
 
+import dataclasses
+import functools
 from typing import Any
 
 import torch
@@ -9,8 +11,11 @@ from torch import Tensor, nn
 from compiler.capture import Output
 from compiler.errors import EdgeError, InputError, LabelError
 from compiler.example import Inputs, Signature, signature
+from compiler.explain import explain
 from compiler.lower import Lowered
 from compiler.pipeline import Source, plan, trace
+from compiler.report import Report
+from compiler.reporting import backpropagation, report
 from compiler.resolve import ErrorParameter
 from compiler.signal import Loss
 from compiler.starts import start
@@ -67,6 +72,25 @@ class UpdateProgram:
             self._check_synapses(planned)
             self._steps[key] = trace(self.source, planned, inputs, y, probe)
         return self._steps[key]
+
+    def probed(self) -> Lowered:
+        """The example's step with every site's credit among its results."""
+        return self.step(self.inputs, self.labels, probe=True)
+
+    @functools.cache  # noqa: B019 - a program lives as long as its twin
+    def backpropagation(self) -> "UpdateProgram":
+        """The backpropagation program of the same model over the same sites."""
+        source = dataclasses.replace(self.source, wiring=backpropagation(self))
+        return UpdateProgram(source, self.inputs, self.labels)
+
+    @functools.cache  # noqa: B019
+    def report(self) -> Report:
+        """What the program does: sites, edges, locking, weight transport, FLOPs and activation bytes against backpropagation."""
+        return report(self)
+
+    def explain(self) -> str:
+        """The report as text for people."""
+        return explain(self.report())
 
     def _check(self, inputs: Inputs, labels: Any) -> None:
         want, got = self.inputs.leaves(), inputs.leaves()

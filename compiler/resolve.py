@@ -73,6 +73,18 @@ class ErrorGraph:
         synapse = self.rules[site].synapse
         return mode(synapse) if isinstance(synapse, Mirror) else FORWARD
 
+    def path_weights(self, source: str, target: str) -> list[str]:
+        """The forward parameters on the way from ``target``'s value to ``source``, junctions on the way included."""
+        through = self.parts.hearers()
+        readers = [r for r in self.parts.regions.values() if self.sites[target].z in r.cuts and source in through[r.name]]
+        found: dict[str, None] = {}
+        while readers:
+            region = readers.pop()
+            found.update(dict.fromkeys(region.parameters))
+            if region.name != source:
+                readers += [r for r in self.parts.regions.values() if region.head in r.cuts and source in through[r.name]]
+        return list(found)
+
     def frozen(self, site: str) -> bool:
         return isinstance(self.rules[site].credit, Frozen)
 

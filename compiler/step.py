@@ -65,7 +65,7 @@ class Step:
         self.forward = Forward(plan.captured, plan.dataflow, plan.errors, tensors, parameters, plan.context)
         leaves = {name: _leaf(value, plan.errors.parameters[name].learns) for name, value in synapses.items()}
         self.synapses = leaves
-        self.backward = Backward(plan.errors, self.forward, leaves)
+        self.backward = Backward(plan.errors, self.forward, leaves, plan.scale)
         self.sent: dict[str, Flow] = {}
         self.credits: dict[str, Flow] = {}
         self.discrepancies: list[Tensor] = []
@@ -247,7 +247,7 @@ class Step:
             with task(f"plasticity:{name}"):
                 results.error_gradients[name] = self._finish(flow.plain(), self.synapses[name])
         results.buffers = {name: self.forward.value(node).detach() for name, node in captured.mutations.items()}
-        results.credits = {site: flow.plain() for site, flow in self.credits.items() if site != OUTPUT and site in graph.sites}
+        results.credits = {site: flow.value for site, flow in self.credits.items() if site != OUTPUT and site in graph.sites}
         return results
 
     def _mirror_updates(self) -> dict[str, Flow]:

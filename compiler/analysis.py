@@ -1,0 +1,77 @@
+"""Who waits for whom and who reads whose weights: reachability in the traced step, no special cases."""
+
+from collections.abc import Iterable
+
+from torch import fx
+
+from compiler.lower import Lowered
+from compiler.report import Locking
+
+
+class Reach:
+    """Questions about a step that was traced with ``probe``, so that every site's credit is one of its results."""
+
+    def __init__(self, lowered: Lowered) -> None:
+        self.graph = lowered.module.graph
+        output = next(node for node in self.graph.nodes if node.op == "output")
+        results: list[fx.Node] = list(output.args[0])
+        layout = lowered.layout
+        self.credits = dict(zip(layout.credits, results[len(results) - len(layout.credits) :], strict=True))
+        self.updates = dict(zip(layout.gradients, results[3 : 3 + len(layout.gradients)], strict=True))
+        placeholders = [node for node in self.graph.nodes if node.op == "placeholder"]
+        self._parameters = dict(zip(placeholders, layout.parameters, strict=False))
+        self._behind = {site: ancestors([node]) for site, node in self.credits.items()}
+        self._weights = self._data_free()
+
+    def locking(self, site: str) -> Locking:
+        """What a site's credit waits for."""
+        behind = self._behind[site]
+        for node in behind:
+            about = task(node)
+            if about.startswith("credit:") and about != f"credit:{site}":
+                return "locked"
+        if any(node in behind for other, node in self.credits.items() if other != site and node is not self.credits[site]):
+            return "locked"
+        return "backward-unlocked" if any(task(node) == "loss" for node in behind) else "update-unlocked"
+
+    def weight_transport(self) -> set[str]:
+        """Forward parameters that some site's credit reads outside the forward pass."""
+        return {name for behind in self._behind.values() for name in self._read(behind)}
+
+    def local_weight_transport(self) -> set[str]:
+        """Forward parameters that updates read on their way inside a region, and no site's credit."""
+        return self._read(ancestors(self.updates.values())) - self.weight_transport()
+
+    def _read(self, nodes: Iterable[fx.Node]) -> set[str]:
+        found: set[str] = set()
+        for node in nodes:
+            if not task(node).startswith("forward:") and task(node) and node not in self._weights:
+                for source in node.all_input_nodes:
+                    found |= self._weights.get(source, set())
+        return found
+
+    def _data_free(self) -> dict[fx.Node, set[str]]:
+        """Nodes computed from forward parameters alone, and which ones."""
+        known: dict[fx.Node, set[str]] = {node: {name} for node, name in self._parameters.items()}
+        for node in self.graph.nodes:
+            sources = node.all_input_nodes
+            if node.op == "call_function" and sources and all(source in known for source in sources):
+                known[node] = set().union(*(known[source] for source in sources))
+        return known
+
+
+def task(node: fx.Node) -> str:
+    """The task that a node was traced in."""
+    return str((node.meta.get("custom") or {}).get("task", ""))
+
+
+def ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """The nodes and everything that they are computed from."""
+    seen = set(nodes)
+    stack = list(seen)
+    while stack:
+        for source in stack.pop().all_input_nodes:
+            if source not in seen:
+                seen.add(source)
+                stack.append(source)
+    return seen

@@ -1,0 +1,58 @@
+"""What a compiled program says of itself: the records that ``program.report()`` returns."""
+
+from typing import Literal
+
+from wiring.spec import Record
+
+Locking = Literal["update-unlocked", "backward-unlocked", "locked"]
+
+
+class EdgeReport(Record):
+    """An error edge into a site. ``parameters``: its error parameters by name; ``numbers``: how many numbers they hold."""
+
+    source: str
+    kind: Literal["adjacent", "skip"]
+    synapse: str
+    plasticity: str
+    parameters: tuple[str, ...]
+    numbers: int
+
+
+class SiteReport(Record):
+    """A site. ``shape``: of one sample. ``parameters``: the forward parameters that its credit teaches.
+
+    ``locking``: ``update-unlocked`` where credit depends on the site's own forward pass and the label only,
+    ``backward-unlocked`` where it waits for the output's signal but for no other site's, else ``locked``.
+    """
+
+    name: str
+    activation: str
+    shape: tuple[int, ...]
+    block: str | None
+    edges: tuple[EdgeReport, ...]
+    error_parameters: int
+    parameters: tuple[str, ...]
+    locking: Locking | None
+
+
+class Report(Record):
+    """A program. Numbers of parameters count single numbers; ``flops`` one step; ``*_bytes`` activations live at the peak.
+
+    ``weight_transport``: forward parameters that error paths between sites read. ``local_weight_transport``: those that
+    only local gradients inside a region read. ``several_regions``: parameters that more than one site credits.
+    """
+
+    wiring: str
+    model: str
+    batch: int
+    sites: tuple[SiteReport, ...]
+    forward_parameters: int
+    error_parameters: int
+    weight_transport: tuple[str, ...]
+    local_weight_transport: tuple[str, ...]
+    several_regions: tuple[str, ...]
+    frozen: tuple[str, ...]
+    flops: int
+    bp_flops: int
+    peak_activation_bytes: int
+    bp_peak_activation_bytes: int

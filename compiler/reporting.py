@@ -1,0 +1,92 @@
+"""Program -> report."""
+
+import glob
+import math
+from typing import TYPE_CHECKING
+
+from compiler.analysis import Reach
+from compiler.cost import flops, peak_activation_bytes
+from compiler.report import EdgeReport, Report, SiteReport
+from compiler.resolve import ErrorEdge
+from wiring import Mirror, Sites, Wiring, bp
+
+if TYPE_CHECKING:
+    from compiler.program import UpdateProgram
+
+
+def backpropagation(program: "UpdateProgram") -> Wiring:
+    """Backpropagation over the very sites of a program, to compare it with."""
+    where = program.wiring.sites
+    names = tuple(glob.escape(name) for name in program.plan.errors.sites)
+    sites = Sites(include=names, modules=where.modules, blocks=where.blocks)
+    return bp().model_copy(update={"sites": sites, "frozen": program.wiring.frozen})
+
+
+def report(program: "UpdateProgram") -> Report:
+    """Everything that can be said of a program without running it."""
+    errors = program.plan.errors
+    lowered, twin = program.lowered, program.backpropagation().lowered
+    reach = Reach(program.probed())
+    through = errors.parts.hearers()
+    several = {
+        name
+        for region in errors.parts.regions.values()
+        if len(through[region.name]) > 1
+        for name in region.parameters
+    }  # fmt: skip
+    learning = {name for name in lowered.layout.gradients}
+    parameters = dict(program.model.named_parameters())
+    return Report(
+        wiring=program.wiring.name,
+        model=type(program.model).__name__,
+        batch=program.plan.batch,
+        sites=tuple(_site(program, name, reach) for name in errors.sites),
+        forward_parameters=sum(parameters[name].numel() for name in parameters),
+        error_parameters=sum(math.prod(p.shape) for p in errors.parameters.values()),
+        weight_transport=tuple(sorted(reach.weight_transport())),
+        local_weight_transport=tuple(sorted(reach.local_weight_transport())),
+        several_regions=tuple(sorted(several)),
+        frozen=tuple(sorted(set(parameters) - learning)),
+        flops=flops(lowered.module.graph),
+        bp_flops=flops(twin.module.graph),
+        peak_activation_bytes=peak_activation_bytes(lowered.module.graph),
+        bp_peak_activation_bytes=peak_activation_bytes(twin.module.graph),
+    )
+
+
+def _site(program: "UpdateProgram", name: str, reach: Reach) -> SiteReport:
+    errors = program.plan.errors
+    site, port = errors.sites[name], errors.ports[name]
+    edges = tuple(_edge(program, edge) for edge in errors.edges[name])
+    levels = errors.structure.levels
+    owned = {parameter: None for edge in edges for parameter in edge.parameters}
+    return SiteReport(
+        name=name,
+        activation=site.activation,
+        shape=port.unit_shape if port.shape[0] % port.batch == 0 else port.shape,
+        block=levels[0].get(name) if levels else None,
+        edges=edges,
+        error_parameters=sum(math.prod(errors.parameters[parameter].shape) for parameter in owned),
+        parameters=tuple(p for p in errors.parts.regions[site.h].parameters if p in program.lowered.layout.gradients),
+        locking=reach.locking(name) if name in reach.credits else None,
+    )
+
+
+def _edge(program: "UpdateProgram", edge: ErrorEdge) -> EdgeReport:
+    errors = program.plan.errors
+    if edge.parameter is not None:
+        names: tuple[str, ...] = (edge.parameter,)
+    else:
+        assert isinstance(edge.synapse, Mirror)
+        owned = errors.mirrors.get(edge.synapse, {})
+        names = tuple(dict.fromkeys(owned[w] for w in errors.path_weights(edge.source, edge.target) if w in owned))
+    numbers = sum(math.prod(errors.parameters[name].shape) for name in names)
+    return EdgeReport(
+        source=edge.source, kind=edge.kind, synapse=_synapse_name(edge), plasticity=edge.plasticity.kind, parameters=names, numbers=numbers
+    )  # fmt: skip
+
+
+def _synapse_name(edge: ErrorEdge) -> str:
+    if isinstance(edge.synapse, Mirror):
+        return f"mirror ({edge.synapse.weights})"
+    return edge.synapse.kind
