@@ -5,7 +5,8 @@
 
 Eq. 8 prints ``dE = -gamma dW^T``; the released code uses ``+gamma``. The sign decides: on a digits MLP the printed sign
 reaches 23 % training accuracy, the code's 100 %. The code's is the default, ``sign=-1`` the printed one. ``E`` starts Glorot
-uniform as in the paper; the code starts it at ``W``.
+uniform as in the paper; the code starts it at ``W``. ``beta`` is the code's 0.9: a chain of L sites sends ``beta^L`` of the
+output's error to its first one, and 0.1 leaves a 19-layer ResNet's first targets below float32 rounding.
 """
 
 from typing import Literal

@@ -1,0 +1,111 @@
+"""Loss, accuracy and discrepancy, summed over batches."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+
+from compiler import Inputs
+from compiler.capture import pick
+from compiler.signal import Loss, error_scale
+from runtime.batches import Batches, pair
+from runtime.learner import Learner
+
+
+@dataclass
+class Sums:
+    """Sums over samples; the means of what has been added so far are properties, ``None`` before anything was."""
+
+    samples: int = 0
+    loss: float = 0.0
+    discrepancy: float = 0.0
+    labelled: int = 0
+    correct: int = 0
+
+    def add(self, source: Loss, loss: Tensor, output: Tensor, labels: Any, discrepancy: Tensor | None = None) -> None:
+        """Add a batch.
+
+        Arguments:
+            source: the loss function, which says whether ``loss`` is a mean.
+            loss: 0-dim. ``output``: ``[N, ...]``. ``labels``: as the loss reads them.
+            discrepancy: 0-dim, a mean over the batch.
+        """
+        count = output.shape[0]
+        self.samples += count
+        self.loss += loss.item() * error_scale(source, count)
+        if discrepancy is not None:
+            self.discrepancy += discrepancy.item() * count
+        labelled, correct = hits(output, labels, ignored_label(source))
+        self.labelled += labelled
+        self.correct += correct
+
+    @property
+    def mean_loss(self) -> float | None:
+        return self.loss / self.samples if self.samples else None
+
+    @property
+    def mean_discrepancy(self) -> float | None:
+        return self.discrepancy / self.samples if self.samples else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Right ones among the labels that are class indices, in [0, 1]; ``None`` where there are none."""
+        return self.correct / self.labelled if self.labelled else None
+
+
+def ignored_label(loss: Loss) -> int:
+    """The class index that a loss passes over: its ``ignore_index``, by default torch's -100."""
+    keywords = loss.keywords if isinstance(loss, functools.partial) else {}
+    return int(getattr(loss, "ignore_index", keywords.get("ignore_index", -100)))
+
+
+def hits(output: Tensor, labels: Any, ignored: int) -> tuple[int, int]:
+    """How many labels there are and how many of them the largest output names; ``(0, 0)`` if they are no class indices.
+
+    Arguments:
+        output: ``[N, C]`` or ``[N, C, ...]``, or with the classes last, ``[N, ..., C]``.
+        labels: class indices ``[N]`` or ``[N, ...]``, the ``ignored`` ones left out.
+    """
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype is torch.bool or output.dim() < 2:
+        return 0, 0
+    if labels.shape == (output.shape[0], *output.shape[2:]):
+        axis = 1
+    elif labels.shape == output.shape[:-1]:
+        axis = -1
+    else:
+        return 0, 0
+    right, counted = output.argmax(axis) == labels, labels != ignored
+    return int(counted.sum()), int((right & counted).sum())
+
+
+@torch.no_grad()
+def evaluate(learner: Learner, batches: Batches) -> Sums:
+    """Loss and accuracy of ``learner`` over all batches, in evaluation mode, in which it is left."""
+    learner.eval()
+    source, sums = learner.program.source, Sums()
+    device = device_of(learner)
+    for batch in batches.draw(0):
+        x, y = moved(pair(batch, "test"), device)
+        inputs = Inputs.of(x)
+        with torch.autocast(device.type, dtype=source.autocast, enabled=source.autocast is not None):
+            output = pick(learner(*inputs.args, **inputs.keywords()), source.output)
+            loss = source.loss(output, y)
+        sums.add(source.loss, loss, output, y)
+    return sums
+
+
+def device_of(learner: Learner) -> torch.device:
+    """Where the learner's parameters lie."""
+    return next(learner.parameters()).device
+
+
+def moved(batch: tuple[Any, Any], device: torch.device) -> tuple[Any, Any]:
+    """The batch with every tensor on ``device``."""
+    x, y = batch
+    if isinstance(x, Tensor) and isinstance(y, Tensor):  # the usual case, without the tree's bookkeeping
+        return x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+    there: tuple[Any, Any] = pytree.tree_map_only(Tensor, lambda tensor: tensor.to(device, non_blocking=True), (x, y))
+    return there

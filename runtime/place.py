@@ -1,0 +1,149 @@
+"""Where a run stands, and the checkpoint from which it goes on bit for bit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from runtime.batches import Batches
+from runtime.checkpoint import CheckpointError, Tree, load_tree, match_tensors, save_tree
+from runtime.learner import Learner
+from runtime.measures import Sums
+from runtime.metrics import EpochMetrics
+
+KIND = "run"
+
+
+@dataclass
+class Place:
+    """Where a run stands: ``epoch`` epochs are done, and ``step`` batches of the next; ``total`` steps in all.
+
+    ``mark``: what the order of this epoch's batches comes from; ``rng``: the generators as they were behind the last step;
+    ``sums`` and ``seconds`` of the epoch so far.
+    """
+
+    mark: Tree
+    rng: Tree
+    epoch: int = 0
+    step: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    sums: Sums = field(default_factory=Sums)
+
+    def words(self) -> str:
+        """The place for a message."""
+        return f"epoch {self.epoch + 1}, behind step {self.step}"
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """The checkpoint of a run at ``path``, and everything that it holds the state of."""
+
+    path: Path
+    learner: Learner
+    optimizer: Optimizer
+    scheduler: LRScheduler | None
+    batches: Batches
+
+    def save(self, place: Place, history: list[EpochMetrics]) -> None:
+        """Write the run's state, whole or not at all.
+
+        Raises:
+            CheckpointError: the disk refuses, or an optimiser or scheduler holds what no file can.
+        """
+        tree: dict[str, Tree] = {
+            "identity": self._identity(),
+            "learner": self.learner.state_dict(),
+            "buffers": dict(self._unsaved_buffers()),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "place": asdict(place),
+            "history": [asdict(row) for row in history],
+        }
+        save_tree(self.path, tree, KIND)
+
+    def load(self) -> tuple[Place, list[EpochMetrics]]:
+        """Put everything back as it was saved; the generators follow when the epoch's batches are drawn.
+
+        Raises:
+            CheckpointError: no such file, damaged, or of another model, wiring, optimiser, scheduler or data; nothing was
+                changed then.
+        """
+        tree: Any = load_tree(self.path, KIND)
+        if not isinstance(tree, dict) or "identity" not in tree:
+            raise CheckpointError(f"Checkpoint '{self.path}' calls itself a {KIND!r}, but fit did not write it. Choose another.")
+        self._check(tree)
+        self.batches.rewind(tree["place"]["mark"])
+        self.learner.load_state_dict(tree["learner"])
+        for name, buffer in self._unsaved_buffers().items():
+            buffer.copy_(tree["buffers"][name])
+        self.optimizer.load_state_dict(tree["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(tree["scheduler"])
+        place = Place(**{**tree["place"], "sums": Sums(**tree["place"]["sums"])})
+        return place, [EpochMetrics(**row) for row in tree["history"]]
+
+    def _check(self, tree: dict[str, Any]) -> None:
+        told = difference(tree["identity"], self._identity())
+        if told is not None:
+            raise CheckpointError(
+                f"Checkpoint '{self.path}' belongs to another run: {told}. Build the run as it was, "
+                "or start this one in another folder. Nothing was changed."
+            )
+        found = {**tree["learner"], **tree["buffers"]}
+        expected = {**self.learner.state_dict(), **self._unsaved_buffers()}
+        match_tensors(_tensors(expected), _tensors(found), self.path)
+        for name, tensor in _tensors(expected).items():
+            if found[name].dtype != tensor.dtype:
+                raise CheckpointError(
+                    f"Checkpoint '{self.path}' does not fit here: {name} is {found[name].dtype} there and {tensor.dtype} here. "
+                    f"Convert the model with .to({found[name].dtype}) and compile it again. Nothing was changed."
+                )
+
+    def _identity(self) -> dict[str, Tree]:
+        """What must be the same for a run to go on: names and settings, no state."""
+        names = {id(parameter): name for name, parameter in self.learner.named_parameters()}
+        groups = [[names.get(id(p), "not the learner's") for p in group["params"]] for group in self.optimizer.param_groups]
+        return {
+            "model": type(self.learner.model).__qualname__,
+            "wiring": json.loads(self.learner.program.wiring.to_json()),
+            "optimizer": type(self.optimizer).__qualname__,
+            "optimizer's groups": groups,
+            "scheduler": None if self.scheduler is None else type(self.scheduler).__qualname__,
+            "data": self.batches.facts(),
+        }
+
+    def _unsaved_buffers(self) -> dict[str, Tensor]:
+        """Buffers that a state dict leaves out, though a step may change them."""
+        saved = self.learner.state_dict()
+        return {name: buffer.detach() for name, buffer in self.learner.named_buffers() if name not in saved}
+
+
+def _tensors(tree: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: value for name, value in tree.items() if isinstance(value, Tensor)}
+
+
+def difference(there: Any, here: Any, at: str = "") -> str | None:
+    """In words, the first place at which two trees of plain values differ; ``None`` if they are the same."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        return _first_difference(there, here, at)
+    if isinstance(there, list) and isinstance(here, list):
+        return _first_difference(dict(enumerate(there)), dict(enumerate(here)), at)
+    return None if there == here else f"{at} is {there!r} there and {here!r} here"
+
+
+def _first_difference(there: dict[Any, Any], here: dict[Any, Any], at: str) -> str | None:
+    for key in [*there, *(key for key in here if key not in there)]:
+        inner = f"{at}.{key}" if at else str(key)
+        if key not in there or key not in here:
+            value, where = (there[key], "here") if key in there else (here[key], "there")
+            return f"{inner} is missing {where} ({value!r})"
+        told = difference(there[key], here[key], inner)
+        if told is not None:
+            return told
+    return None

@@ -1,0 +1,72 @@
+"""How a learner is trained, whatever its wiring."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from runtime.errors import TrainingError
+from runtime.learner import Learner
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD, "adamw": AdamW}
+DTYPES = {"bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the runs of a comparison share.
+
+    ``momentum`` (SGD's) and ``weight_decay`` are torch's defaults where they are not given, and ``error_lr``, the rate of
+    learned error synapses, is ``lr``. ``seed`` draws the model, the error synapses and the batches. ``autocast``: ``"bf16"``.
+
+    Raises:
+        TrainingError: a number out of its range, momentum without SGD, or an unknown optimiser or dtype.
+    """
+
+    epochs: int = 15
+    batch_size: int = 32
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    error_lr: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    seed: int = 0
+    autocast: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            if getattr(self, name) < lowest:
+                raise TrainingError(f"The option {_written(name)} is {getattr(self, name)}. Give a whole number from {lowest} on.")
+        for name in ("lr", "error_lr", "momentum", "weight_decay"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise TrainingError(f"The option {_written(name)} is {value}. Give a finite number from 0 on.")
+        if self.optimizer not in OPTIMIZERS:
+            raise TrainingError(f"No optimiser is called {self.optimizer!r}. Optimisers: {', '.join(OPTIMIZERS)}.")
+        if self.momentum is not None and self.optimizer != "sgd":
+            raise TrainingError(f"The option --momentum is SGD's, not {self.optimizer}'s. Leave it out, or use --optimizer sgd.")
+        if self.autocast is not None and self.autocast not in DTYPES:
+            raise TrainingError(f"The option --autocast is {self.autocast!r}. Use one of: {', '.join(DTYPES)}.")
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The dtype of mixed precision, or none."""
+        return DTYPES[self.autocast] if self.autocast else None
+
+    def optimiser(self, learner: Learner) -> Optimizer:
+        """One over the learner's forward parameters and, with their own rate, its error synapses."""
+        forward: dict[str, Any] = {"params": list(learner.forward_parameters())}
+        error: dict[str, Any] = {"params": list(learner.error_parameters())}
+        if self.error_lr is not None:
+            error["lr"] = self.error_lr
+        settings: dict[str, Any] = {"momentum": self.momentum, "weight_decay": self.weight_decay}
+        given = {name: value for name, value in settings.items() if value is not None}
+        groups = [group for group in (forward, error) if group["params"]]
+        return OPTIMIZERS[self.optimizer](groups, lr=self.lr, **given)  # type: ignore[call-arg]
+
+
+def _written(name: str) -> str:
+    """A field as the command line writes it."""
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,101 @@
+"""How long a learning step takes, in units of plain eager backpropagation on the same model and batch."""
+
+import copy
+import random
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from runtime.learner import Learner
+
+WARM_UP = 3
+FEWEST = 5
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """``ratio``: the median over ``rounds`` of a step's time over backpropagation's; ``low``, ``high``: its quartiles.
+
+    ``milliseconds`` and ``bp_milliseconds``: the medians themselves.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    milliseconds: float
+    bp_milliseconds: float
+    rounds: int
+
+
+def step_times(learners: Mapping[str, Learner], x: Any, y: Any, rounds: int = 30, seconds: float = 20.0) -> dict[str, StepTime]:
+    """Time ``learner.learn(x, y)`` of every learner against forward, loss and ``backward()`` in torch, no optimiser.
+
+    The machine's mood changes slowly, so each round times everything once, in a new order, and ratios are taken in a round.
+    Parameters, buffers and the random generator are as before afterwards, gradients are gone.
+
+    Arguments:
+        learners: by name, all of one model.
+        rounds, seconds: stop after so many rounds, or sooner when the time is used up and 5 are done.
+    """
+    if not learners:
+        return {}
+    steps: dict[str | None, Callable[[], float]] = {None: _plain(next(iter(learners.values())), x, y)}
+    steps |= {name: _learning(learner, x, y) for name, learner in learners.items()}
+    before = {name: copy.deepcopy(learner.state_dict()) for name, learner in learners.items()}
+    with torch.random.fork_rng():
+        taken = _rounds(steps, rounds, seconds)
+    for name, learner in learners.items():
+        learner.load_state_dict(before[name])
+        learner.zero_grad(set_to_none=True)
+    return {name: _summary(taken[name], taken[None]) for name in learners}
+
+
+def _rounds(steps: Mapping[str | None, Callable[[], float]], rounds: int, seconds: float) -> dict[str | None, list[float]]:
+    for step in steps.values():
+        for _ in range(WARM_UP):
+            step()
+    taken: dict[str | None, list[float]] = {name: [] for name in steps}
+    order, shuffle = list(steps), random.Random(0).shuffle
+    end = perf_counter() + seconds
+    for done in range(rounds):
+        if done >= FEWEST and perf_counter() > end:
+            break
+        shuffle(order)
+        for name in order:
+            taken[name].append(steps[name]())
+    return taken
+
+
+def _learning(learner: Learner, x: Any, y: Any) -> Callable[[], float]:
+    def step() -> float:
+        learner.zero_grad(set_to_none=True)
+        start = perf_counter()
+        learner.learn(x, y)
+        return perf_counter() - start
+
+    return step
+
+
+def _plain(learner: Learner, x: Any, y: Any) -> Callable[[], float]:
+    """Backpropagation as anybody would write it, on a copy of the model."""
+    model, source = copy.deepcopy(learner.model), learner.program.source
+
+    def step() -> float:
+        model.zero_grad(set_to_none=True)
+        start = perf_counter()
+        with torch.autocast(x.device.type, dtype=source.autocast, enabled=source.autocast is not None):
+            loss = source.loss(model(x), y)
+        loss.backward()
+        return perf_counter() - start
+
+    return step
+
+
+def _summary(own: list[float], plain: list[float]) -> StepTime:
+    ratios = [a / b for a, b in zip(own, plain, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return StepTime(middle, low, high, 1e3 * statistics.median(own), 1e3 * statistics.median(plain), len(ratios))
