@@ -34,7 +34,7 @@ def residual_sums(graph: fx.Graph, flow: Dataflow) -> dict[fx.Node, fx.Node]:
         fork = dominators[node]
         if len(operands) == 2 and all(shape(o) == shape(node) for o in operands) and fork != SOURCE:
             hidden = fork in flow.carriers or fork in operands
-            chained = [user for user in flow.users(node)]
+            chained = flow.users(node)
             inner = len(chained) == 1 and op_name(chained[0]) == "add" and dominators.get(chained[0]) is fork
             if hidden and not inner:
                 found[node] = fork

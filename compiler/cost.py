@@ -3,7 +3,6 @@
 from typing import Any
 
 from torch import Tensor, fx
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import flop_registry
 
 
@@ -32,9 +31,9 @@ def peak_activation_bytes(graph: fx.Graph) -> int:
     output = next(node for node in graph.nodes if node.op == "output")
     excluded = {key for node in graph.nodes if node.op in ("placeholder", "get_attr") for key in _storages(node)}
     excluded |= {key for node in output.all_input_nodes for key in _storages(node)}
-    born: dict[StorageWeakRef, int] = {}
-    last: dict[StorageWeakRef, int] = {}
-    sizes: dict[StorageWeakRef, int] = {}
+    born: dict[int, int] = {}
+    last: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     for node in graph.nodes:
         for key, size in _storages(node).items():
             if key not in excluded:
@@ -52,8 +51,8 @@ def peak_activation_bytes(graph: fx.Graph) -> int:
     return peak
 
 
-def _storages(node: fx.Node) -> dict[StorageWeakRef, int]:
-    """The storages behind a node's value and their bytes."""
+def _storages(node: fx.Node) -> dict[int, int]:
+    """The storages behind a node's value, by address, and their bytes."""
     value: Any = node.meta.get("val")
     tensors = value if isinstance(value, tuple | list) else (value,)
-    return {StorageWeakRef(t.untyped_storage()): t.untyped_storage().nbytes() for t in tensors if isinstance(t, Tensor)}
+    return {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors if isinstance(t, Tensor)}

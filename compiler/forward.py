@@ -17,10 +17,9 @@ from compiler.partition import parameters_behind
 from compiler.resolve import ErrorGraph
 from compiler.sites import Site
 
-VIEWS = {
-    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
-    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
-}
+VIEWS: dict[Any, Any] = dict.fromkeys(
+    (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default), torch.ops.aten.reshape.default
+)
 
 
 class Forward:
@@ -76,13 +75,13 @@ class Forward:
             sources = tuple(node.all_input_nodes)
             carried = frozenset(source for source in sources if source in self.dataflow.data)
             call = LinearCall(node, sources, carried, self.transport, self.context)
-            return Mirrored.apply(call, *(self.value(source) for source in sources))
+            return Mirrored.apply(call, *(self.value(source) for source in sources))  # type: ignore[no-untyped-call]
         return self._call(node, self.value)
 
     @staticmethod
     def _call(node: fx.Node, read: Callable[[fx.Node], Any]) -> Any:
         args, kwargs = fx.map_arg((node.args, node.kwargs), read)
-        return VIEWS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[arg-type, operator]
+        return VIEWS.get(node.target, node.target)(*args, **kwargs)
 
     def phi(self, site: Site, h: Tensor) -> Tensor:
         """The site's activation at another pre-activation."""

@@ -34,7 +34,7 @@ def report(program: "UpdateProgram") -> Report:
         if len(through[region.name]) > 1
         for name in region.parameters
     }  # fmt: skip
-    learning = {name for name in lowered.layout.gradients}
+    learning = set(lowered.layout.gradients)
     parameters = dict(program.model.named_parameters())
     return Report(
         wiring=program.wiring.name,

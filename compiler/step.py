@@ -145,9 +145,9 @@ class Step:
 
     def _try(self, region: Region, labels: Any) -> bool:
         site = region.name if region.site else None
-        if site is not None and site not in self.credits and not self.plan.errors.frozen(site):
-            if not self._credit(site, labels):
-                return False
+        open_credit = site is not None and site not in self.credits and not self.plan.errors.frozen(site)
+        if open_credit and not self._credit(region.name, labels):
+            return False
         if region.name == OUTPUT and OUTPUT not in self.credits:
             return False
         if self.backward.waits_for(region):

@@ -85,17 +85,17 @@ class Operator(Protocol):
 
 
 OPERATORS: dict[type[Synapse], Operator] = {}
-O = TypeVar("O", bound=type)
+Class = TypeVar("Class", bound=type)
 
 
-def operator(spec: type[Synapse]) -> Callable[[O], O]:
+def operator(spec: type[Synapse]) -> Callable[[Class], Class]:
     """Register a transmission operator for a synapse class.
 
     Raises:
         EdgeError: the class has an operator already.
     """
 
-    def register(cls: O) -> O:
+    def register(cls: Class) -> Class:
         if spec in OPERATORS:
             raise EdgeError(f"Synapse {spec.__name__} has an operator already. Subclass the spec and register that.")
         OPERATORS[spec] = cls()
@@ -180,7 +180,7 @@ def resample(value: Tensor, positions: tuple[int, ...]) -> Tensor:
     if tuple(value.shape[2:]) == positions:
         return value
     if value.dim() - 2 != len(positions):
-        return F.interpolate(value.flatten(2), size=math.prod(positions)).unflatten(2, positions)
+        return F.interpolate(value.flatten(2), size=math.prod(positions)).reshape(*value.shape[:2], *positions)
     return F.interpolate(value, size=positions)
 
 

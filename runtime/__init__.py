@@ -1,7 +1,8 @@
 """Run an update program: learn, train, measure."""
 
-from runtime.alignment import Alignment, alignment
 from runtime.errors import BackendError, NonFiniteLoss, TrainingError
 from runtime.learner import Learned, Learner
+from runtime.metrics import History
+from runtime.training import fit
 
-__all__ = ["Alignment", "alignment", "BackendError", "Learned", "Learner", "NonFiniteLoss", "TrainingError"]
+__all__ = ["BackendError", "History", "Learned", "Learner", "NonFiniteLoss", "TrainingError", "fit"]

@@ -1,6 +1,7 @@
 """Where a run stands, and the checkpoint from which it goes on bit for bit."""
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -62,7 +63,7 @@ class RunFile:
             "buffers": dict(self._unsaved_buffers()),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-            "place": asdict(place),
+            "place": {**vars(place), "sums": asdict(place.sums)},
             "history": [asdict(row) for row in history],
         }
         save_tree(self.path, tree, KIND)
@@ -142,7 +143,7 @@ def _first_difference(there: dict[Any, Any], here: dict[Any, Any], at: str) -> s
         inner = f"{at}.{key}" if at else str(key)
         if key not in there or key not in here:
             value, where = (there[key], "here") if key in there else (here[key], "there")
-            return f"{inner} is missing {where} ({value!r})"
+            return f"{inner} is missing {where} ({reprlib.repr(value)})"
         told = difference(there[key], here[key], inner)
         if told is not None:
             return told
