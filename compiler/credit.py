@@ -122,5 +122,7 @@ def target(spec: Target, arrival: Arrival) -> Credited:
 def norm(difference: Tensor, p: float, q: float) -> Tensor:
     """``sum over samples of ||difference||_p^q``."""
     if p == q:
-        return torch.linalg.vector_norm(difference, p).pow(p)
-    return torch.linalg.vector_norm(difference.flatten(1), p, dim=1).pow(q).sum()
+        total: Tensor = torch.linalg.vector_norm(difference, p).pow(p)
+        return total
+    lengths: Tensor = torch.linalg.vector_norm(difference.flatten(1), p, dim=1).pow(q)
+    return lengths.sum()

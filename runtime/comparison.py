@@ -1,0 +1,132 @@
+"""What a comparison of wirings came to: records, and the files that hold them."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from runtime.files import write_whole
+from runtime.metrics import EpochMetrics
+from runtime.recipe import Recipe
+from runtime.timing import StepTime
+
+Outcome = Literal["trained", "diverged", "refused"]
+
+
+@dataclass(frozen=True)
+class Angle:
+    """Degrees to backpropagation's update behind the last step. ``mean``: over the ``tensors`` parameters that have an angle.
+
+    ``sites``: between each site's credit and the gradient at its pre-activation; ``nan`` where a credit is zero.
+    """
+
+    mean: float
+    tensors: int
+    sites: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``error_parameters`` in numbers; FLOPs of a step and bytes of activations at its peak, each over backpropagation's."""
+
+    error_parameters: int
+    flops_ratio: float
+    activation_ratio: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A wiring, called as on the command line. ``None`` where it did not get so far; ``reason`` says why."""
+
+    wiring: str
+    outcome: Outcome
+    reason: str | None = None
+    cost: Cost | None = None
+    step: StepTime | None = None
+    history: tuple[EpochMetrics, ...] = ()
+    angle: Angle | None = None
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Behind the last epoch, in [0, 1]."""
+        return self.history[-1].test_accuracy if self.history else None
+
+    @property
+    def best_test_accuracy(self) -> float | None:
+        """Of the best epoch, in [0, 1]; chosen on the test data, so it flatters."""
+        return max((epoch.test_accuracy for epoch in self.history if epoch.test_accuracy is not None), default=None)
+
+    @property
+    def train_accuracy(self) -> float | None:
+        """Over the last epoch while it was learning, in [0, 1]."""
+        return self.history[-1].train_accuracy if self.history else None
+
+    def flat(self) -> dict[str, Any]:
+        """The row's single numbers by column name."""
+        step, cost, angle = self.step, self.cost, self.angle
+        return {
+            "wiring": self.wiring,
+            "outcome": self.outcome,
+            "test_accuracy": self.test_accuracy,
+            "best_test_accuracy": self.best_test_accuracy,
+            "train_accuracy": self.train_accuracy,
+            "mean_angle": None if angle is None else _number(angle.mean),
+            "angle_tensors": None if angle is None else angle.tensors,
+            "step_time_ratio": None if step is None else step.ratio,
+            "step_time_ratio_low": None if step is None else step.low,
+            "step_time_ratio_high": None if step is None else step.high,
+            "step_milliseconds": None if step is None else step.milliseconds,
+            "bp_milliseconds": None if step is None else step.bp_milliseconds,
+            "error_parameters": None if cost is None else cost.error_parameters,
+            "flops_ratio": None if cost is None else cost.flops_ratio,
+            "activation_ratio": None if cost is None else cost.activation_ratio,
+            "train_seconds": sum(epoch.seconds for epoch in self.history) if self.history else None,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Wirings on one model and data, trained by one recipe from the same parameters and on the same batches."""
+
+    model: str
+    data: str
+    parameters: int
+    recipe: Recipe
+    rows: tuple[Row, ...] = ()
+
+    def to_json(self) -> str:
+        """Everything, as JSON text; ``null`` where there is no number."""
+        tree = {"model": self.model, "data": self.data, "parameters": self.parameters, "recipe": asdict(self.recipe)}
+        rows = [
+            row.flat()
+            | {"site_angles": {site: _number(angle) for site, angle in row.angle.sites.items()} if row.angle else None}
+            | {"history": [{key: _number(value) for key, value in asdict(epoch).items()} for epoch in row.history]}
+            for row in self.rows
+        ]
+        return json.dumps({**tree, "rows": rows}, indent=2, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """A line a wiring with its single numbers; empty where there is none."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(Row("", "trained").flat()), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row.flat() for row in self.rows)
+        return text.getvalue()
+
+    def save(self, folder: Path) -> None:
+        """Write ``comparison.json`` and ``comparison.csv``.
+
+        Raises:
+            FileError: the disk refuses.
+        """
+        write_whole(folder / "comparison.json", self.to_json())
+        write_whole(folder / "comparison.csv", self.to_csv())
+
+
+def _number(value: float | None) -> float | None:
+    """JSON knows no ``nan`` and no infinity."""
+    return value if value is not None and math.isfinite(value) else None
