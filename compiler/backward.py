@@ -127,7 +127,8 @@ class Backward:
             return
         weights = None if through == FORWARD else self.forward.weights(functools.partial(self._replaced, through))
         with self.forward.transport.through(weights):
-            found = torch.autograd.grad(head, [s for s, _ in sources], flow.value, allow_unused=True, retain_graph=True)
+            arrived = flow.value.to(head.dtype)
+            found = torch.autograd.grad(head, [s for s, _ in sources], arrived, allow_unused=True, retain_graph=True)
         for (_, origin), gradient in zip(sources, found, strict=True):
             if gradient is None:
                 continue

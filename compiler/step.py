@@ -195,6 +195,7 @@ class Step:
         with task(f"credit:{site}"):
             names = self.forward.phi_parameters(place)
             skip = any(edge.kind == "skip" for edge in graph.edges[site])
+            displacement = Flow(displacement.value.to(self.forward.leaf(place.z).dtype), displacement.scale)
             arrival = Arrival(
                 place,
                 displacement,

@@ -72,7 +72,7 @@ class Drawn(Batches):
         pass
 
     def draw(self, epoch: int, skip: int = 0) -> Iterator[Any]:
-        return map(self.take, self._order(epoch).split(self.size)[skip:])
+        return map(self.take, torch.split(self._order(epoch), self.size)[skip:])
 
     def _order(self, epoch: int) -> Tensor:
         if self.seed is None:

@@ -12,12 +12,13 @@ from compiler import Inputs
 from compiler.capture import pick
 from compiler.signal import Loss, error_scale
 from runtime.batches import Batches, pair
+from runtime.errors import TrainingError
 from runtime.learner import Learner
 
 
 @dataclass
 class Sums:
-    """Sums over samples; the means of what has been added so far are properties, ``None`` before anything was."""
+    """Sums over samples; the means of what has been added so far are properties."""
 
     samples: int = 0
     loss: float = 0.0
@@ -43,12 +44,12 @@ class Sums:
         self.correct += correct
 
     @property
-    def mean_loss(self) -> float | None:
-        return self.loss / self.samples if self.samples else None
+    def mean_loss(self) -> float:
+        return self.loss / self.samples
 
     @property
-    def mean_discrepancy(self) -> float | None:
-        return self.discrepancy / self.samples if self.samples else None
+    def mean_discrepancy(self) -> float:
+        return self.discrepancy / self.samples
 
     @property
     def accuracy(self) -> float | None:
@@ -83,7 +84,11 @@ def hits(output: Tensor, labels: Any, ignored: int) -> tuple[int, int]:
 
 @torch.no_grad()
 def evaluate(learner: Learner, batches: Batches) -> Sums:
-    """Loss and accuracy of ``learner`` over all batches, in evaluation mode, in which it is left."""
+    """Loss and accuracy of ``learner`` over all batches, in evaluation mode, in which it is left.
+
+    Raises:
+        TrainingError: there is not one batch.
+    """
     learner.eval()
     source, sums = learner.program.source, Sums()
     device = device_of(learner)
@@ -94,6 +99,8 @@ def evaluate(learner: Learner, batches: Batches) -> Sums:
             output = pick(learner(*inputs.args, **inputs.keywords()), source.output)
             loss = source.loss(output, y)
         sums.add(source.loss, loss, output, y)
+    if not sums.samples:
+        raise TrainingError("The test data has not one batch. Give a loader that starts anew every time.")
     return sums
 
 

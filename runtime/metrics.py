@@ -75,7 +75,7 @@ class Board:
             from torch.utils.tensorboard import SummaryWriter  # only here: it is no requirement
         except ImportError:
             return
-        self._writer = SummaryWriter(folder, purge_step=first)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(folder, purge_step=first)
 
     def append(self, row: EpochMetrics) -> None:
         """Write an epoch."""

@@ -38,7 +38,9 @@ class Place:
 
     def words(self) -> str:
         """The place for a message."""
-        return f"epoch {self.epoch + 1}, behind step {self.step}"
+        if self.step:
+            return f"epoch {self.epoch + 1} behind step {self.step}"
+        return f"the end of epoch {self.epoch}" if self.epoch else "the start"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ class Request:
     clip_norm: float | None
     folder: Path | None
     checkpoint_every: int | None
+    resume: bool
 
 
 def check(request: Request) -> None:
@@ -45,8 +46,9 @@ def _check_numbers(request: Request) -> None:
             raise TrainingError(f"{name}={value!r} cannot be. Give a whole number from 1 on.")
     if request.clip_norm is not None and not request.clip_norm > 0:
         raise TrainingError(f"clip_norm={request.clip_norm!r} would undo every update. Give a number above 0, or None.")
-    if request.checkpoint_every is not None and request.folder is None:
-        raise TrainingError(f"checkpoint_every={request.checkpoint_every} needs a place for checkpoints. Pass folder=... as well.")
+    asked = {"resume=True": request.resume, f"checkpoint_every={request.checkpoint_every}": request.checkpoint_every is not None}
+    for name in (name for name, given in asked.items() if given and request.folder is None):
+        raise TrainingError(f"{name} needs the folder that keeps the run. Pass folder=... as well.")
 
 
 def _check_scheduler(request: Request) -> None:

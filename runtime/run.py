@@ -1,0 +1,193 @@
+"""A training run under way: its steps, its epochs, and what is kept of it when it stops."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from runtime.batches import Batches, pair
+from runtime.checkpoint import capture_rng, restore_rng
+from runtime.errors import NonFiniteLoss, TrainingError
+from runtime.interruption import Interruption
+from runtime.learner import Learned
+from runtime.measures import Sums, device_of, evaluate, moved
+from runtime.metrics import Board, EpochMetrics, MetricsFile
+from runtime.place import Place, RunFile
+from runtime.progress import Display
+from runtime.request import Request
+
+
+class Run:
+    """Where a run stands, and what moves it on; ``file`` and ``tests`` where there are any."""
+
+    def __init__(self, request: Request, batches: Batches, tests: Batches | None, file: RunFile | None) -> None:
+        self.request, self.batches, self.tests, self.file = request, batches, tests, file
+        self.learner, self.optimizer = request.learner, request.optimizer
+        self.device = device_of(request.learner)
+        self.interruption = Interruption()
+        self.place = Place(batches.mark(), capture_rng())
+        self.history: list[EpochMetrics] = []
+        self.metrics: MetricsFile | None = None
+        self.board: Board | None = None
+        self._whole = False  # whether learner, optimiser and place belong together: a state to go on from
+        self._saved = ""
+
+    # ------------------------------------------------------------------ in order
+
+    def begin(self) -> None:
+        """Restore the run, or write its first checkpoint: what no file can hold shall show before the work is done."""
+        self.learner.zero_grad()
+        if self.file is not None and self.request.resume:
+            self.place, self.history = self.file.load()
+            self._saved = self.place.words()
+        self._whole = True
+        if self.file is not None:
+            if not self.request.resume:
+                self._save()
+            folder = self.file.path.parent
+            self.metrics = MetricsFile(folder / "metrics.csv", self.history)
+            self.board = Board(folder / "tensorboard", self.place.epoch + 1)
+
+    def train(self, shown: Display) -> None:
+        """All epochs that are left."""
+        while self.place.epoch < self.request.epochs:
+            self._steps(shown)
+            row = self._end_epoch(None if self.tests is None else evaluate(self.learner, self.tests))
+            if self.request.checkpoint_every is None or self.place.epoch == self.request.epochs:
+                self._save()
+            for file in (self.metrics, self.board):
+                if file is not None:
+                    file.append(row)
+            shown.epoch(row)
+
+    def close(self) -> None:
+        """End the files."""
+        if self.board is not None:
+            self.board.close()
+
+    # ------------------------------------------------------------------ an epoch
+
+    def _steps(self, shown: Display) -> None:
+        """The batches that are left of this epoch."""
+        self.learner.train()
+        every = self.request.checkpoint_every
+        since = time.perf_counter()
+        for x, y in self._drawn():
+            self._step(x, y)
+            now = time.perf_counter()
+            self.place.seconds += now - since
+            shown.step(self.place.epoch + 1, self.place.sums)
+            if every is not None and self.place.total % every == 0:
+                self._save()
+                now = time.perf_counter()
+            since = now
+        if not self.place.sums.samples:
+            raise TrainingError(f"Epoch {self.place.epoch + 1} has not one batch. Give a loader that starts anew every epoch.")
+
+    def _drawn(self) -> Iterator[tuple[Any, Any]]:
+        batches = self.batches.draw(self.place.epoch, self.place.step)
+        if self.place.step:  # at an epoch's beginning the mark is the place, and drawing has gone on from there
+            restore_rng(self.place.rng)
+        for batch in batches:
+            yield moved(pair(batch, "train"), self.device)
+
+    def _step(self, x: Any, y: Any) -> None:
+        with self.interruption.held():
+            try:
+                learned = self.learner.learn(x, y)
+                self._whole = False
+                self._clip()
+            except NonFiniteLoss as error:
+                raise NonFiniteLoss(f"Epoch {self.place.epoch + 1}, step {self.place.step + 1}: {error}") from error
+            self.optimizer.step()
+            self.learner.zero_grad()
+            self._count(learned, y)
+            self._whole = True
+
+    def _clip(self) -> None:
+        if self.request.clip_norm is None:
+            return
+        updates = [parameter.grad for parameter in self.learner.parameters() if parameter.grad is not None]
+        norm = get_total_norm(updates)
+        if not torch.isfinite(norm):
+            raise NonFiniteLoss(f"The norm of the updates is {norm.item()}, though the loss is finite. No update was made.")
+        clip_grads_with_norm_(self.learner.parameters(), self.request.clip_norm, norm)
+
+    def _count(self, learned: Learned, y: Any) -> None:
+        place = self.place
+        place.sums.add(self.learner.program.source.loss, learned.loss, learned.output, y, learned.discrepancy)
+        place.step += 1
+        place.total += 1
+        if self.file is not None:  # the next batch may draw before a Ctrl-C asks for this place
+            place.rng = capture_rng()
+
+    def _end_epoch(self, tested: Sums | None) -> EpochMetrics:
+        """Step the scheduler, and stand at the next epoch's beginning."""
+        with self.interruption.held():
+            self._whole = False
+            row = self._row(tested)
+            if isinstance(self.request.scheduler, ReduceLROnPlateau):
+                assert row.test_loss is not None  # `check` saw to it
+                self.request.scheduler.step(row.test_loss)
+            elif self.request.scheduler is not None:
+                self.request.scheduler.step()
+            self.history.append(row)
+            self.place = Place(self.batches.mark(), capture_rng(), epoch=row.epoch, total=row.step)
+            self._whole = True
+        return row
+
+    def _row(self, tested: Sums | None) -> EpochMetrics:
+        place = self.place
+        return EpochMetrics(
+            epoch=place.epoch + 1,
+            step=place.total,
+            train_loss=place.sums.mean_loss,
+            train_accuracy=place.sums.accuracy,
+            discrepancy=place.sums.mean_discrepancy,
+            test_loss=None if tested is None else tested.mean_loss,
+            test_accuracy=None if tested is None else tested.accuracy,
+            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+            seconds=place.seconds,
+            samples_per_second=place.sums.samples / place.seconds,
+        )
+
+    # ------------------------------------------------------------------ what is kept
+
+    def _save(self) -> None:
+        if self.file is None:
+            return
+        broken = self._broken()
+        if broken is not None:
+            raise NonFiniteLoss(f"Parameter {broken!r} is not finite at {self.place.words()}, though every loss was.")
+        self.file.save(self.place, self.history)
+        self._saved = self.place.words()
+
+    def _broken(self) -> str | None:
+        """A parameter that is not finite."""
+        named = self.learner.named_parameters()
+        return next((name for name, parameter in named if not torch.isfinite(parameter).all()), None)
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Keep the last good state when the run diverges or is interrupted, and say where."""
+        try:
+            yield
+        except NonFiniteLoss as error:
+            way = "To go on, resume it with clip_norm=..., or start in another folder with a lower learning rate."
+            raise NonFiniteLoss(f"{error} {self._keep()} {way}") from error
+        except KeyboardInterrupt as error:
+            error.add_note(f"Interrupted at {self.place.words()}. {self._keep()} To go on, pass resume=True.")
+            raise
+
+    def _keep(self) -> str:
+        """Save the state if it is whole and finite; in words, what there is to go on from."""
+        whole = self._whole and not self.interruption.torn and self._broken() is None
+        if self.file is None:
+            return "No state is kept, since no folder was given."
+        if whole:
+            self._save()
+        return f"The last good state, {self._saved}, lies in '{self.file.path}'." if self._saved else "There is no good state yet."
