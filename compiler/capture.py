@@ -1,5 +1,6 @@
 """nn.Module -> functional graph of ATen operators, by torch.export."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
     """
     wrapped = Picked(model, output)
     try:
-        with warnings.catch_warnings(), _refuse_own_functions(), _plain_dtypes():
+        with warnings.catch_warnings(), _refuse_own_functions(), _refuse_no_grad_under_autocast(), _plain_dtypes():
             warnings.simplefilter("ignore")
             program = torch.export.export(wrapped, inputs.args, inputs.keywords(), strict=False)
             _detach_no_grad_blocks(program.graph_module)
@@ -209,6 +210,28 @@ def _refuse_own_functions() -> Iterator[None]:
         yield
     finally:
         torch.autograd.Function.apply = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def _refuse_no_grad_under_autocast() -> Iterator[None]:
+    """Where the model's own autocast block meets its own no_grad block, export forgets the latter: refuse it."""
+    enter = torch.no_grad.__enter__
+
+    def checked(self: torch.no_grad) -> None:
+        caller = str(sys._getframe(1).f_globals.get("__name__", ""))
+        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+            if not caller.startswith("torch."):
+                raise CaptureError(
+                    f"The model enters torch.no_grad() inside an autocast block ({caller}); torch.export would forget it and train through it. "
+                    "Use .detach() on the results, or autocast the whole model by compile(..., autocast=...)."
+                )
+        enter(self)
+
+    torch.no_grad.__enter__ = checked  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.no_grad.__enter__ = enter  # type: ignore[method-assign]
 
 
 @contextmanager

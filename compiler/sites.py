@@ -192,6 +192,8 @@ def _logits(output: fx.Node, flow: Dataflow) -> fx.Node:
         if len(sources) != 1 or len(flow.users(sources[0])) != 1 or not isinstance(sources[0].meta.get("val"), torch.Tensor):
             break
         if op_name(node) in OUTPUT_NONLINEARITIES:
+            if len(node.all_input_nodes) > 1:
+                break
             logits = sources[0]
         node = sources[0]
     return logits

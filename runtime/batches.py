@@ -14,7 +14,7 @@ from runtime.checkpoint import CheckpointError, Tree, capture_rng, restore_rng
 from runtime.data import Split
 from runtime.errors import TrainingError
 
-Samples: TypeAlias = "Split | Dataset[Any] | DataLoader[Any]"
+Samples: TypeAlias = Split | Dataset[Any] | DataLoader[Any]
 
 
 class Batches(ABC):

@@ -1,11 +1,19 @@
-"""The command ``errorwire``: train, compare, explain, draw, list."""
+"""The command ``errorwire``: train, compare, explain, draw, list.
+
+What a command needs is imported when it runs, so that a mistyped option costs no second.
+"""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runtime.console import FAILED, output, told
+from runtime import options as opt
+from runtime.console import FAILED, WIDTH, output, told
+
+if TYPE_CHECKING:
+    from compiler import UpdateProgram
+    from runtime.comparison import Comparison
 
 app = typer.Typer(
     name="errorwire",
@@ -16,26 +24,220 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Model = Annotated[str, typer.Option(help="A built-in model with options, as resnet8:width=8, or package.module:factory.")]
-WiringText = Annotated[str, typer.Option(help="A preset with options, as rec_lra:depth=2,beta=0.1, or a .json file.")]
-DataName = Annotated[str, typer.Option(help="digits, mnist, fashion-mnist or cifar10.")]
-DataFolder = Annotated[Path | None, typer.Option(help="Where the data's original files lie; without it OpenML is asked.")]
-Limit = Annotated[int | None, typer.Option(help="Keep only so many images of each split.")]
-Standardise = Annotated[bool, typer.Option(help="Shift and scale every pixel by its mean and deviation + 0.1 over the training split.")]
-Epochs = Annotated[int, typer.Option(help="Passes over the training split.")]
-BatchSize = Annotated[int, typer.Option(help="Images a step.")]
-OptimizerName = Annotated[Literal["adam", "sgd", "adamw"], typer.Option(help="Of torch.optim.")]
-Rate = Annotated[float, typer.Option(help="Learning rate.")]
-ErrorRate = Annotated[float | None, typer.Option(help="Learning rate of learned error synapses, if it is another.")]
-Momentum = Annotated[float | None, typer.Option(help="SGD's momentum.")]
-Decay = Annotated[float | None, typer.Option(help="Weight decay, of error synapses too.")]
-Seed = Annotated[int, typer.Option(help="Draws the model, the error synapses, the digits' split and the batches.")]
-Autocast = Annotated[Literal["bf16"] | None, typer.Option(help="Mixed precision.")]
-Threads = Annotated[int | None, typer.Option(help="Of torch; default: its own choice.")]
-Shape = Annotated[str, typer.Option(help="Of one input, CxHxW.")]
-Classes = Annotated[int, typer.Option(help="Outputs of the model.")]
-
 
 def main() -> None:
     """Run the command on the process's arguments."""
     app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"errorwire {version('errorwire')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What holds for every command."""
+
+
+@app.command()
+def train(
+    model: opt.Model,
+    wiring: opt.Wiring,
+    data: opt.Data = "digits",
+    data_folder: opt.DataFolder = None,
+    limit: opt.Limit = None,
+    standardise: opt.Standardise = True,
+    epochs: opt.Epochs = 15,
+    batch_size: opt.BatchSize = 32,
+    optimizer: opt.Optimizer = "adam",
+    lr: opt.Rate = 1e-3,
+    error_lr: opt.ErrorRate = None,
+    momentum: opt.Momentum = None,
+    weight_decay: opt.Decay = None,
+    seed: opt.Seed = 0,
+    autocast: opt.Autocast = None,
+    threads: opt.Threads = None,
+    folder: opt.Folder = None,
+    resume: opt.Resume = False,
+) -> None:
+    """Train a model by a wiring; metrics, checkpoint and curves are kept in a folder."""
+    with told():
+        from runtime.errors import TrainingError
+        from runtime.files import fresh_folder
+        from runtime.recipe import Recipe
+        from runtime.jobs import Job, Source
+
+        if resume and folder is None:
+            raise TrainingError("The option --resume needs the run that it goes on with. Give its --folder.")
+        _use(threads)
+        recipe = Recipe(epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, seed, autocast)
+        source = Source(data, data_folder, limit, standardise)
+        job = Job(model, wiring, source, recipe, folder or fresh_folder(model, wiring))
+    with told(lambda: _kept(job.checkpoint)):
+        from runtime.plots import curves, save_figure
+        from runtime.jobs import outcome, summary
+        from runtime.training import fit
+
+        job.check(resume)
+        images = source.load(seed)
+        learner = job.learner(images)
+        for heading, text in summary(job, learner, images):
+            output().print(f"[bold]{heading:7}[/]", end=" ")
+            output().print(text, markup=False, soft_wrap=True)
+        job.describe(learner)
+        history = fit(
+            learner,
+            recipe.optimiser(learner),
+            images.train,
+            epochs=epochs,
+            test=images.test,
+            batch_size=batch_size,
+            seed=seed,
+            folder=job.folder,
+            resume=resume,
+        )
+        save_figure(curves(f"{wiring} on {model}, {data}", history.epochs), job.folder / "curves")
+        output().print(outcome(history), style="bold", markup=False, soft_wrap=True)
+
+
+def _use(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _kept(checkpoint: Path) -> str:
+    if checkpoint.exists():
+        return (
+            f"the checkpoint lies in '{checkpoint}'. The same command with --folder {checkpoint.parent} --resume goes on from it."
+        )
+    return "there is no checkpoint yet."
+
+
+@app.command()
+def compare(
+    wirings: opt.Wirings,
+    model: opt.Model,
+    data: opt.Data = "digits",
+    data_folder: opt.DataFolder = None,
+    limit: opt.Limit = None,
+    standardise: opt.Standardise = True,
+    epochs: opt.Epochs = 15,
+    batch_size: opt.BatchSize = 32,
+    optimizer: opt.Optimizer = "adam",
+    lr: opt.Rate = 1e-3,
+    error_lr: opt.ErrorRate = None,
+    momentum: opt.Momentum = None,
+    weight_decay: opt.Decay = None,
+    seed: opt.Seed = 0,
+    autocast: opt.Autocast = None,
+    threads: opt.Threads = None,
+    folder: opt.Folder = None,
+) -> None:
+    """Train a model by each of several wirings, and put accuracy, angle and cost side by side."""
+    with told():
+        from runtime.files import fresh_folder
+        from runtime.recipe import Recipe
+        from runtime.jobs import Source
+
+        _use(threads)
+        recipe = Recipe(epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, seed, autocast)
+        images = Source(data, data_folder, limit, standardise).load(seed)
+        place = folder or fresh_folder("compare", model)
+    with told(lambda: f"the rows that were done lie in '{place}'." if place.exists() else "no row was done."):
+        from runtime.compare import compare as compared
+        from runtime.tables import comparison_table, row_line
+
+        with output().status("") as status:
+
+            def done(comparison: "Comparison") -> None:
+                comparison.save(place)
+                status.console.print(row_line(comparison), soft_wrap=True)
+
+            comparison = compared(model, wirings, images, recipe, stage=status.update, done=done)
+        output().print(comparison_table(comparison))
+        _pictures(comparison, place)
+        asked = [row for row in comparison.rows if row.wiring in {text.strip() for text in wirings}]
+    if all(row.outcome != "trained" for row in asked):
+        raise typer.Exit(FAILED)
+
+
+def _pictures(comparison: "Comparison", folder: Path) -> None:
+    from runtime.plots import accuracies, save_figure, site_angles, step_time_bars
+
+    for name, picture in (("accuracy", accuracies), ("step_time", step_time_bars), ("angles", site_angles)):
+        save_figure(picture(comparison), folder / name)
+    output().print(
+        f"{folder}: comparison.json and .csv; accuracy, step_time and angles as .png and .svg", markup=False, soft_wrap=True
+    )
+
+
+@app.command()
+def explain(
+    model: opt.Model,
+    wiring: opt.Wiring,
+    input_shape: opt.Shape = "3x32x32",
+    classes: opt.Classes = 10,
+    batch_size: opt.BatchSize = 32,
+    json: opt.Json = False,
+) -> None:
+    """Say what a wiring does on a model: sites, error edges, locking, weight transport, cost."""
+    with told():
+        from compiler.explain import explain as explained
+
+        report = _program(model, wiring, input_shape, classes, batch_size).report()
+        console = output()
+        print(
+            report.model_dump_json(indent=2) if json else explained(report, console.width if console.is_terminal else WIDTH), end=""
+        )
+
+
+@app.command()
+def draw(
+    model: opt.Model,
+    wiring: opt.Wiring,
+    path: opt.Picture,
+    input_shape: opt.Shape = "3x32x32",
+    classes: opt.Classes = 10,
+    batch_size: opt.BatchSize = 32,
+) -> None:
+    """Draw the forward graph of a model with the error graph that a wiring lays over it."""
+    with told():
+        _program(model, wiring, input_shape, classes, batch_size).draw(path)
+        output().print(f"Drawn to {path}", markup=False, soft_wrap=True)
+
+
+def _program(model: str, wiring: str, input_shape: str, classes: int, batch_size: int) -> "UpdateProgram":
+    """Compiled for random images."""
+    import torch
+
+    from compiler import compile
+    from runtime.models import build_model
+    from wiring import OptionError, parse_wiring
+
+    parts = input_shape.lower().split("x")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise OptionError(
+            f"The option --input-shape is {input_shape!r}. Write whole numbers from 1 on with x between them: 3x32x32."
+        )
+    parsed, shape = parse_wiring(wiring), tuple(map(int, parts))
+    example = torch.randn(batch_size, *shape), torch.arange(batch_size) % classes
+    return compile(build_model(model, shape, classes), parsed, example)
+
+
+@app.command(name="list")
+def list_all() -> None:
+    """List wirings, models and data sets with their options."""
+    from runtime.tables import data_table, models_table, presets_table
+
+    for table in (presets_table(), models_table(), data_table()):
+        output().print(table, end="\n\n")

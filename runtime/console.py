@@ -70,7 +70,12 @@ def _warnings_as_lines() -> Iterator[None]:
         ordinary = warnings.showwarning
 
         def show(
-            message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
         ) -> None:
             if not issubclass(category, WiringWarning):
                 ordinary(message, category, filename, lineno, file, line)

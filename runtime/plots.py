@@ -108,7 +108,9 @@ def site_angles(comparison: Comparison) -> Figure:
     axes.set_yticks([tick for tick in range(0, 181, 30) if tick <= axes.get_ylim()[1]])
     axes.yaxis.set_major_formatter("{x:.0f}°")
     if named:
-        axes.set_xticks(range(len(names)), names, rotation=35 if len(names) < 12 else 90, ha="right" if len(names) < 12 else "center")
+        axes.set_xticks(
+            range(len(names)), names, rotation=35 if len(names) < 12 else 90, ha="right" if len(names) < 12 else "center"
+        )
     axes.set_xlabel("site" if named else f"{len(names)} sites, from the input to the output")
     axes.set_ylabel("angle of credit to gradient\n(0° is backpropagation, 90° chance)")
     axes.set_title(f"{_title(comparison)}, behind the last step", fontsize=11)

@@ -120,3 +120,12 @@ def _first_line(function: Callable[..., Any]) -> str:
 
 def _percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.1%}"
+
+
+def row_line(comparison: Comparison) -> Text:
+    """The newest row in a line."""
+    row = comparison.rows[-1]
+    if row.outcome != "trained":
+        return Text.assemble((f"{row.wiring} {row.outcome}: ", "bold red"), (row.reason or "", "red"))
+    seconds = sum(epoch.seconds for epoch in row.history)
+    return Text(f"{row.wiring}: test accuracy {_percent(row.test_accuracy)}, {seconds:.1f} s of training")

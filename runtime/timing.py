@@ -89,7 +89,7 @@ def _plain(learner: Learner, x: Any, y: Any) -> Callable[[], float]:
         start = perf_counter()
         with torch.autocast(x.device.type, dtype=source.autocast, enabled=source.autocast is not None):
             loss = source.loss(model(x), y)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return perf_counter() - start
 
     return step

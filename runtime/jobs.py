@@ -1,0 +1,138 @@
+"""A training job as the command line names it: its learner, and the files that say what it was."""
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compiler import compile
+from runtime.data import Data, load_data, standardise
+from runtime.errors import TrainingError
+from runtime.files import write_whole
+from runtime.learner import Learner
+from runtime.metrics import History
+from runtime.models import build_model
+from runtime.recipe import Recipe
+from runtime.training import CHECKPOINT
+from wiring import parse_wiring
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images come from: a data set's name, its folder, and what is done with it."""
+
+    name: str = "digits"
+    folder: Path | None = None
+    limit: int | None = None
+    standardise: bool = True
+
+    def load(self, seed: int) -> Data:
+        """The data.
+
+        Raises:
+            DataError: it cannot be had.
+        """
+        data = load_data(self.name, self.folder, seed, self.limit)
+        return standardise(data) if self.standardise else data
+
+
+@dataclass(frozen=True)
+class Job:
+    """``model`` and ``wiring`` are texts; ``folder`` keeps the run."""
+
+    model: str
+    wiring: str
+    source: Source
+    recipe: Recipe
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / CHECKPOINT
+
+    def learner(self, data: Data) -> Learner:
+        """Build and compile, from the recipe's seed.
+
+        Raises:
+            OptionError, InvalidWiring, ModelError: a text that names nothing.
+            CompileError: the two do not go together.
+        """
+        wiring = parse_wiring(self.wiring)
+        torch.manual_seed(self.recipe.seed)
+        model = build_model(self.model, data.input_shape, data.classes)
+        example = data.train.x[: self.recipe.batch_size], data.train.y[: self.recipe.batch_size]
+        return Learner(compile(model, wiring, example, autocast=self.recipe.dtype), seed=self.recipe.seed)
+
+    def options(self) -> dict[str, Any]:
+        """Everything that decides what the run does, by the names of the command line."""
+        source = self.source
+        folder = None if source.folder is None else str(source.folder)
+        data = {"data": source.name, "data_folder": folder, "limit": source.limit, "standardise": source.standardise}
+        return {"model": self.model, "wiring": self.wiring, **data, **asdict(self.recipe)}
+
+    def check(self, resume: bool) -> None:
+        """Refuse to overwrite a run, or to go on with what is none or another.
+
+        Raises:
+            TrainingError: naming the folder or the first option that differs, and the way out.
+        """
+        if resume and not self.checkpoint.exists():
+            raise TrainingError(f"There is no run to resume in '{self.folder}': it has no {CHECKPOINT}. Check --folder.")
+        if not resume and self.checkpoint.exists():
+            raise TrainingError(
+                f"There is a run in '{self.folder}' already. Go on with it by --resume, or choose another --folder."
+            )
+        described = self.folder / "run.json"
+        if resume and described.exists():
+            there, here = json.loads(described.read_text(encoding="utf-8"))["options"], self.options()
+            for name in here:
+                if name not in ("epochs", "data_folder", "wiring") and there.get(name) != here[name]:
+                    raise TrainingError(
+                        f"The run in '{self.folder}' was begun with {name} {_shown(there.get(name))}, not {_shown(here[name])}. "
+                        "Resume it with the options that it was begun with; only --epochs may change."
+                    )
+
+    def describe(self, learner: Learner) -> None:
+        """Write ``wiring.json``, which ``--wiring`` takes, and ``run.json``: options and versions.
+
+        Raises:
+            FileError: the disk refuses.
+        """
+        versions = {"errorwire": version("errorwire"), "torch": torch.__version__, "python": platform.python_version()}
+        text = json.dumps({"options": self.options(), "threads": torch.get_num_threads(), "versions": versions}, indent=2)
+        write_whole(self.folder / "wiring.json", learner.program.wiring.to_json())
+        write_whole(self.folder / "run.json", text + "\n")
+
+
+def summary(job: Job, learner: Learner, data: Data) -> list[tuple[str, str]]:
+    """What is about to be trained, in a few lines of heading and text."""
+    report, recipe = learner.program.report(), job.recipe
+    flops = report.flops / max(report.bp_flops, 1)
+    memory = report.peak_activation_bytes / max(report.bp_peak_activation_bytes, 1)
+    shape, done = "x".join(map(str, data.input_shape)), ", standardised" if job.source.standardise else ""
+    rates = f"lr {recipe.lr:g}" + (f", error lr {recipe.error_lr:g}" if recipe.error_lr is not None else "")
+    return [
+        ("model", f"{job.model}: {report.forward_parameters:,} parameters, {len(report.sites)} sites"),
+        ("wiring", f"{job.wiring}: {report.error_parameters:,} error parameters"),
+        ("a step", f"{flops:.2f} of BP's FLOPs, {memory:.2f} of its activation bytes at the peak"),
+        ("data", f"{data.name}: {len(data.train.y):,} training and {len(data.test.y):,} test images {shape}{done}"),
+        ("recipe", f"{recipe.epochs} epochs, batches of {recipe.batch_size}, {recipe.optimizer}, {rates}, seed {recipe.seed}"),
+        ("folder", str(job.folder)),
+    ]
+
+
+def outcome(history: History) -> str:
+    """A finished run in a line."""
+    last = history.last
+    best = max(history.epochs, key=lambda epoch: epoch.test_accuracy or 0.0)
+    seconds = sum(epoch.seconds for epoch in history.epochs)
+    better = f" (best {best.test_accuracy:.2%} in epoch {best.epoch})" if best.epoch != last.epoch else ""
+    return f"Test accuracy {last.test_accuracy:.2%} behind epoch {last.epoch}{better}; {seconds:.1f} s of training."
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else repr(value)

@@ -1,0 +1,47 @@
+"""The options of the command, declared once for all of its parts. Nothing here imports torch."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+_TRAINING, _DATA, _MACHINE = "Training", "Data", "Machine"
+
+Model = Annotated[str, typer.Option(help="A built-in model with options, as resnet8:width=8, or package.module:factory.")]
+Wiring = Annotated[str, typer.Option(help="A preset with options, as rec_lra:depth=2,beta=0.1, or a .json file.")]
+Wirings = Annotated[list[str], typer.Argument(help="Presets with options, as dfa rec_lra:depth=2, or .json files.")]
+Shape = Annotated[str, typer.Option(help="Of one input, CxHxW.")]
+Classes = Annotated[int, typer.Option(min=1, help="Outputs of the model.")]
+Json = Annotated[bool, typer.Option("--json", help="The whole report as JSON.")]
+Picture = Annotated[Path, typer.Argument(help="Where to draw: .svg, .png or .pdf.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Samples a step.")]
+
+Data = Annotated[str, typer.Option(help="digits, mnist, fashion-mnist or cifar10.", rich_help_panel=_DATA)]
+DataFolder = Annotated[
+    Path | None, typer.Option(help="Where the original files lie; without it OpenML is asked.", rich_help_panel=_DATA)
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Keep only so many images of each split.", rich_help_panel=_DATA)]
+Standardise = Annotated[
+    bool,
+    typer.Option(help="Shift and scale each pixel by its mean and deviation (+ 0.1) in training.", rich_help_panel=_DATA),
+]
+
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.", rich_help_panel=_TRAINING)]
+Optimizer = Annotated[Literal["adam", "sgd", "adamw"], typer.Option(help="Of torch.optim.", rich_help_panel=_TRAINING)]
+Rate = Annotated[float, typer.Option("--lr", help="Learning rate.", rich_help_panel=_TRAINING)]
+ErrorRate = Annotated[
+    float | None, typer.Option("--error-lr", help="Rate of learned error synapses, if another.", rich_help_panel=_TRAINING)
+]
+Momentum = Annotated[float | None, typer.Option(help="SGD's momentum.", rich_help_panel=_TRAINING)]
+Decay = Annotated[float | None, typer.Option(help="Weight decay, of error synapses too.", rich_help_panel=_TRAINING)]
+Seed = Annotated[
+    int, typer.Option(min=0, help="Draws model, error synapses, batches, and the split of digits.", rich_help_panel=_TRAINING)
+]
+Autocast = Annotated[Literal["bf16"] | None, typer.Option(help="Mixed precision.", rich_help_panel=_MACHINE)]
+Threads = Annotated[int | None, typer.Option(min=1, help="Of torch; else its own choice.", rich_help_panel=_MACHINE)]
+Folder = Annotated[
+    Path | None, typer.Option(help="Where the results go; without it to a new folder below runs/.", rich_help_panel="Results")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run in --folder, given the same options.", rich_help_panel="Results")
+]
