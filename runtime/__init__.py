@@ -1,8 +1,19 @@
 """Run an update program: learn, train, measure."""
 
+from runtime.alignment import Alignment, alignment
 from runtime.errors import BackendError, NonFiniteLoss, TrainingError
 from runtime.learner import Learned, Learner
 from runtime.metrics import History
 from runtime.training import fit
 
-__all__ = ["BackendError", "History", "Learned", "Learner", "NonFiniteLoss", "TrainingError", "fit"]
+__all__ = [
+    "Alignment",
+    "BackendError",
+    "History",
+    "Learned",
+    "Learner",
+    "NonFiniteLoss",
+    "TrainingError",
+    "alignment",
+    "fit",
+]

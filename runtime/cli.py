@@ -62,6 +62,7 @@ def train(
     error_lr: opt.ErrorRate = None,
     momentum: opt.Momentum = None,
     weight_decay: opt.Decay = None,
+    clip_norm: opt.Clip = None,
     seed: opt.Seed = 0,
     autocast: opt.Autocast = None,
     threads: opt.Threads = None,
@@ -72,18 +73,18 @@ def train(
     with told():
         from runtime.errors import TrainingError
         from runtime.files import fresh_folder
-        from runtime.recipe import Recipe
         from runtime.jobs import Job, Source
+        from runtime.recipe import Recipe
 
         if resume and folder is None:
             raise TrainingError("The option --resume needs the run that it goes on with. Give its --folder.")
         _use(threads)
-        recipe = Recipe(epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, seed, autocast)
+        recipe = Recipe(epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, clip_norm, seed, autocast)
         source = Source(data, data_folder, limit, standardise)
         job = Job(model, wiring, source, recipe, folder or fresh_folder(model, wiring))
     with told(lambda: _kept(job.checkpoint)):
-        from runtime.plots import curves, save_figure
         from runtime.jobs import outcome, summary
+        from runtime.plots import curves, save_figure
         from runtime.training import fit
 
         job.check(resume)
@@ -101,6 +102,7 @@ def train(
             test=images.test,
             batch_size=batch_size,
             seed=seed,
+            clip_norm=clip_norm,
             folder=job.folder,
             resume=resume,
         )
@@ -138,6 +140,7 @@ def compare(
     error_lr: opt.ErrorRate = None,
     momentum: opt.Momentum = None,
     weight_decay: opt.Decay = None,
+    clip_norm: opt.Clip = None,
     seed: opt.Seed = 0,
     autocast: opt.Autocast = None,
     threads: opt.Threads = None,
@@ -146,11 +149,11 @@ def compare(
     """Train a model by each of several wirings, and put accuracy, angle and cost side by side."""
     with told():
         from runtime.files import fresh_folder
-        from runtime.recipe import Recipe
         from runtime.jobs import Source
+        from runtime.recipe import Recipe
 
         _use(threads)
-        recipe = Recipe(epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, seed, autocast)
+        recipe = Recipe(epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, clip_norm, seed, autocast)
         images = Source(data, data_folder, limit, standardise).load(seed)
         place = folder or fresh_folder("compare", model)
     with told(lambda: f"the rows that were done lie in '{place}'." if place.exists() else "no row was done."):

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compiler import compile
+from compiler import CompileError, compile
 from runtime.alignment import alignment
-from runtime.comparison import Angle, Comparison, Cost, Outcome, Row
+from runtime.comparison import Angle, Comparison, Cost, Row
 from runtime.data import Data
 from runtime.errors import NonFiniteLoss
 from runtime.learner import Learner
@@ -90,17 +90,11 @@ def _entered(text: str, wiring: Wiring, origin: nn.Module, example: tuple[Tensor
     model = copy.deepcopy(origin)
     try:
         program = compile(model, wiring, example, autocast=recipe.dtype)
-        report = program.report()
         learner = Learner(program, seed=recipe.seed)
         _try(learner, *example)
     except ErrorwireError as problem:
-        return _Entry(Row(text, _outcome(problem), str(problem)))
-    cost = Cost(
-        report.error_parameters,
-        report.flops / max(report.bp_flops, 1),
-        report.peak_activation_bytes / max(report.bp_peak_activation_bytes, 1),
-    )
-    return _Entry(Row(text, "trained", cost=cost), learner)
+        return _Entry(_failed(Row(text, "refused"), problem))
+    return _Entry(Row(text, "trained", cost=Cost.of(program)), learner)
 
 
 def _try(learner: Learner, x: Any, y: Any) -> None:
@@ -122,20 +116,30 @@ def _trained(row: Row, learner: Learner, data: Data, recipe: Recipe) -> Row:
             test=data.test,
             batch_size=recipe.batch_size,
             seed=recipe.seed,
+            clip_norm=recipe.clip_norm,
             progress=False,
         )
-        return replace(row, history=history.epochs, angle=_angle(learner, data, recipe))
     except ErrorwireError as problem:
-        return replace(row, outcome=_outcome(problem), reason=str(problem))
+        return _failed(row, problem)
+    if not math.isfinite(history.last.test_loss or 0.0):
+        return replace(row, outcome="diverged", reason="The loss on the test data is not finite.", history=history.epochs)
+    return replace(row, history=history.epochs, angle=_angle(learner, data, recipe))
 
 
-def _angle(learner: Learner, data: Data, recipe: Recipe) -> Angle:
-    """To backpropagation, on the first test images, as many as a batch has."""
+def _angle(learner: Learner, data: Data, recipe: Recipe) -> Angle | None:
+    """To backpropagation, if that can be compiled, on the first test images, as many as a batch has."""
     learner.train()
-    measured = alignment(learner, data.test.x[: recipe.batch_size], data.test.y[: recipe.batch_size])
+    try:
+        measured = alignment(learner, data.test.x[: recipe.batch_size], data.test.y[: recipe.batch_size])
+    except CompileError:
+        return None
     tensors = sum(not math.isnan(angle) for angle in measured.parameters.values())
-    return Angle(measured.mean, tensors, measured.sites)
+    parameters = sum(parameter.requires_grad for parameter in learner.forward_parameters())
+    return Angle(measured.mean, tensors, parameters, measured.sites)
 
 
-def _outcome(problem: ErrorwireError) -> Outcome:
-    return "diverged" if isinstance(problem, NonFiniteLoss) else "refused"
+def _failed(row: Row, problem: ErrorwireError) -> Row:
+    """A row that says what happened; of a divergence where it was, since there is no state to go on from."""
+    if isinstance(problem, NonFiniteLoss):
+        return replace(row, outcome="diverged", reason=str(problem).split(". ")[0] + ".")
+    return replace(row, outcome="refused", reason=str(problem))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from compiler import CompileError, UpdateProgram
 from runtime.files import write_whole
 from runtime.metrics import EpochMetrics
 from runtime.recipe import Recipe
@@ -18,23 +19,38 @@ Outcome = Literal["trained", "diverged", "refused"]
 
 @dataclass(frozen=True)
 class Angle:
-    """Degrees to backpropagation's update behind the last step. ``mean``: over the ``tensors`` parameters that have an angle.
+    """Degrees to backpropagation's update after the last step. ``mean``: over the ``tensors`` parameters that have an angle.
 
     ``sites``: between each site's credit and the gradient at its pre-activation; ``nan`` where a credit is zero.
     """
 
     mean: float
     tensors: int
+    parameters: int
     sites: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """``error_parameters`` in numbers; FLOPs of a step and bytes of activations at its peak, each over backpropagation's."""
+    """``error_parameters`` in numbers; FLOPs of a step and bytes of activations at its peak, each over backpropagation's.
+
+    ``None`` where backpropagation cannot train the model at all, as through a step function.
+    """
 
     error_parameters: int
-    flops_ratio: float
-    activation_ratio: float
+    flops_ratio: float | None
+    activation_ratio: float | None
+
+    @classmethod
+    def of(cls, program: UpdateProgram) -> "Cost":
+        """What a compiled program costs."""
+        numbers = sum(math.prod(parameter.shape) for parameter in program.error_parameters.values())
+        try:
+            report = program.report()
+        except CompileError:
+            return cls(numbers, None, None)
+        flops = report.flops / max(report.bp_flops, 1)
+        return cls(numbers, flops, report.peak_activation_bytes / max(report.bp_peak_activation_bytes, 1))
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def complain(label: str, text: str, colour: str) -> None:
 
 
 @contextmanager
-def told(kept: Callable[[], str] = lambda: "Nothing was kept.") -> Iterator[None]:
+def told(kept: Callable[[], str] = lambda: "nothing was kept.") -> Iterator[None]:
     """Run a command: warnings become lines, errors of ours a line and exit code 2, Ctrl-C a line and 130.
 
     Arguments:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from compiler import compile
+from runtime.comparison import Cost
 from runtime.data import Data, load_data, standardise
 from runtime.errors import TrainingError
 from runtime.files import write_whole
@@ -19,6 +20,8 @@ from runtime.models import build_model
 from runtime.recipe import Recipe
 from runtime.training import CHECKPOINT
 from wiring import parse_wiring
+
+FREE = ("epochs", "clip_norm", "data_folder", "wiring")  # what a resumed run may change, or what fit itself compares
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,10 @@ class Job:
         if resume and described.exists():
             there, here = json.loads(described.read_text(encoding="utf-8"))["options"], self.options()
             for name in here:
-                if name not in ("epochs", "data_folder", "wiring") and there.get(name) != here[name]:
+                if name not in FREE and there.get(name) != here[name]:
                     raise TrainingError(
                         f"The run in '{self.folder}' was begun with {name} {_shown(there.get(name))}, not {_shown(here[name])}. "
-                        "Resume it with the options that it was begun with; only --epochs may change."
+                        "Resume it with the options that it was begun with; only --epochs and --clip-norm may change."
                     )
 
     def describe(self, learner: Learner) -> None:
@@ -110,15 +113,17 @@ class Job:
 
 def summary(job: Job, learner: Learner, data: Data) -> list[tuple[str, str]]:
     """What is about to be trained, in a few lines of heading and text."""
-    report, recipe = learner.program.report(), job.recipe
-    flops = report.flops / max(report.bp_flops, 1)
-    memory = report.peak_activation_bytes / max(report.bp_peak_activation_bytes, 1)
+    program, recipe, cost = learner.program, job.recipe, Cost.of(learner.program)
+    parameters = sum(parameter.numel() for parameter in learner.forward_parameters())
+    work = "no backpropagation to compare with: it cannot train this model"
+    if cost.flops_ratio is not None:
+        work = f"{cost.flops_ratio:.2f} of BP's FLOPs, {cost.activation_ratio:.2f} of its activation bytes at the peak"
     shape, done = "x".join(map(str, data.input_shape)), ", standardised" if job.source.standardise else ""
     rates = f"lr {recipe.lr:g}" + (f", error lr {recipe.error_lr:g}" if recipe.error_lr is not None else "")
     return [
-        ("model", f"{job.model}: {report.forward_parameters:,} parameters, {len(report.sites)} sites"),
-        ("wiring", f"{job.wiring}: {report.error_parameters:,} error parameters"),
-        ("a step", f"{flops:.2f} of BP's FLOPs, {memory:.2f} of its activation bytes at the peak"),
+        ("model", f"{job.model}: {parameters:,} parameters, sites: {len(program.plan.errors.sites)}"),
+        ("wiring", f"{job.wiring}: {cost.error_parameters:,} error parameters"),
+        ("a step", work),
         ("data", f"{data.name}: {len(data.train.y):,} training and {len(data.test.y):,} test images {shape}{done}"),
         ("recipe", f"{recipe.epochs} epochs, batches of {recipe.batch_size}, {recipe.optimizer}, {rates}, seed {recipe.seed}"),
         ("folder", str(job.folder)),
@@ -131,7 +136,7 @@ def outcome(history: History) -> str:
     best = max(history.epochs, key=lambda epoch: epoch.test_accuracy or 0.0)
     seconds = sum(epoch.seconds for epoch in history.epochs)
     better = f" (best {best.test_accuracy:.2%} in epoch {best.epoch})" if best.epoch != last.epoch else ""
-    return f"Test accuracy {last.test_accuracy:.2%} behind epoch {last.epoch}{better}; {seconds:.1f} s of training."
+    return f"Test accuracy {last.test_accuracy:.2%} after epoch {last.epoch}{better}; {seconds:.1f} s of training."
 
 
 def _shown(value: object) -> str:

@@ -34,6 +34,9 @@ ErrorRate = Annotated[
 ]
 Momentum = Annotated[float | None, typer.Option(help="SGD's momentum.", rich_help_panel=_TRAINING)]
 Decay = Annotated[float | None, typer.Option(help="Weight decay, of error synapses too.", rich_help_panel=_TRAINING)]
+Clip = Annotated[
+    float | None, typer.Option("--clip-norm", help="Cut each step's updates to this length.", rich_help_panel=_TRAINING)
+]
 Seed = Annotated[
     int, typer.Option(min=0, help="Draws model, error synapses, batches, and the split of digits.", rich_help_panel=_TRAINING)
 ]

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from runtime.batches import Batches
-from runtime.checkpoint import CheckpointError, Tree, load_tree, match_tensors, save_tree
+from runtime.checkpoint import CheckpointError, Tree, load_tree, match_tensors, restore_rng, save_tree
 from runtime.learner import Learner
 from runtime.measures import Sums
 from runtime.metrics import EpochMetrics
@@ -71,7 +71,7 @@ class RunFile:
         save_tree(self.path, tree, KIND)
 
     def load(self) -> tuple[Place, list[EpochMetrics]]:
-        """Put everything back as it was saved; the generators follow when the epoch's batches are drawn.
+        """Put everything back as it was saved; the generators stand where the epoch's batches are drawn from.
 
         Raises:
             CheckpointError: no such file, damaged, or of another model, wiring, optimiser, scheduler or data; nothing was
@@ -81,6 +81,7 @@ class RunFile:
         if not isinstance(tree, dict) or "identity" not in tree:
             raise CheckpointError(f"Checkpoint '{self.path}' calls itself a {KIND!r}, but fit did not write it. Choose another.")
         self._check(tree)
+        restore_rng(tree["place"]["rng"])
         self.batches.rewind(tree["place"]["mark"])
         self.learner.load_state_dict(tree["learner"])
         for name, buffer in self._unsaved_buffers().items():

@@ -43,9 +43,9 @@ def curves(title: str, history: Sequence[EpochMetrics]) -> Figure:
     figure.suptitle(title, fontsize=11)
     loss, accuracy = figure.subplots(1, 2)
     train, test = COLOURS[0], COLOURS[1]
-    _line(loss, [epoch.train_loss for epoch in history], "training", train, "o")
+    _line(loss, [epoch.train_loss for epoch in history], "training, while learning", train, "o")
     _line(loss, [epoch.test_loss for epoch in history], "test", test, "s")
-    _line(accuracy, [epoch.train_accuracy for epoch in history], "training", train, "o")
+    _line(accuracy, [epoch.train_accuracy for epoch in history], "training, while learning", train, "o")
     _line(accuracy, [epoch.test_accuracy for epoch in history], "test", test, "s")
     loss.set_ylabel("loss")
     _as_accuracy(accuracy, "accuracy")
@@ -77,7 +77,7 @@ def step_time_bars(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(7.5, 1.4 + 0.34 * len(timed)), layout="constrained")
     axes = figure.subplots()
     for place, (row, step) in enumerate(timed):
-        axes.barh(place, step.ratio, height=0.62, color=_look(comparison, row)[0], alpha=0.85)
+        axes.barh(place, step.ratio, height=0.62, color=_look(comparison, row)[0], alpha=0.6)
         axes.plot([step.low, step.high], [place, place], color="black", linewidth=1.3, marker="|", markersize=6)
         axes.annotate(f"{step.ratio:.2f}", (max(step.ratio, step.high), place), (5, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(timed)), [row.wiring for row, _ in timed])
@@ -94,26 +94,25 @@ def step_time_bars(comparison: Comparison) -> Figure:
 
 def site_angles(comparison: Comparison) -> Figure:
     """The angle between credit and gradient at every site, from the input's side to the output's."""
-    measured = [(row, row.angle.sites) for row in comparison.rows if row.angle is not None and row.wiring != "bp"]
-    names = list(dict.fromkeys(site for _, sites in measured for site in sites))
+    measured = [(row, row.angle.sites) for row in comparison.rows if row.angle is not None]
+    names = list(dict.fromkeys(site for _, sites in sorted(measured, key=lambda pair: -len(pair[1])) for site in sites))
     named = len(names) <= MOST_NAMES
     figure = Figure(figsize=(max(7.0, min(14.0, 3.5 + 0.32 * len(names))), 4.6), layout="constrained")
     axes = figure.subplots()
     for row, sites in measured:
-        colour, marker = _look(comparison, row)
-        values = [sites.get(name, math.nan) for name in names]
-        axes.plot(range(len(names)), values, color=colour, marker=marker, markersize=4, linewidth=1.4, label=row.wiring)
+        points = [(place, sites[name]) for place, name in enumerate(names) if math.isfinite(sites.get(name, math.nan))]
+        if points and row.wiring != "bp":
+            _points(axes, points, row.wiring, *_look(comparison, row))
     axes.axhline(90, color=GREY, linestyle="--", linewidth=1)
     axes.set_ylim(0, max([100.0, *(a + 10 for _, sites in measured for a in sites.values() if math.isfinite(a))]))
     axes.set_yticks([tick for tick in range(0, 181, 30) if tick <= axes.get_ylim()[1]])
     axes.yaxis.set_major_formatter("{x:.0f}°")
     if named:
-        axes.set_xticks(
-            range(len(names)), names, rotation=35 if len(names) < 12 else 90, ha="right" if len(names) < 12 else "center"
-        )
+        slanted = sum(map(len, names)) > 60
+        axes.set_xticks(range(len(names)), names, rotation=40 if slanted else 0, ha="right" if slanted else "center")
     axes.set_xlabel("site" if named else f"{len(names)} sites, from the input to the output")
     axes.set_ylabel("angle of credit to gradient\n(0° is backpropagation, 90° chance)")
-    axes.set_title(f"{_title(comparison)}, behind the last step", fontsize=11)
+    axes.set_title(f"{_title(comparison)}, after the last step", fontsize=11)
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     _legend(axes)
@@ -132,7 +131,11 @@ def _look(comparison: Comparison, row: Row) -> tuple[str, str]:
 def _line(axes: Axes, values: Sequence[float | None], label: str, colour: str, marker: str) -> None:
     points = [(epoch, value) for epoch, value in enumerate(values, 1) if value is not None and math.isfinite(value)]
     if points:
-        axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
+        _points(axes, points, label, colour, marker)
+
+
+def _points(axes: Axes, points: Sequence[tuple[float, float]], label: str, colour: str, marker: str) -> None:
+    axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
 
 
 def _as_accuracy(axes: Axes, label: str) -> None:
@@ -150,9 +153,11 @@ def _over_epochs(axes: Axes, epochs: int) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """Beside the axes, so that it hides nothing."""
+    """Beside the axes, so that it hides nothing; where there is nothing, that is said."""
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+    else:
+        axes.text(0.5, 0.5, "nothing to show", color=GREY, ha="center", transform=axes.transAxes)
 
 
 def _title(comparison: Comparison) -> str:

@@ -19,7 +19,8 @@ class Recipe:
     """What the runs of a comparison share.
 
     ``momentum`` (SGD's) and ``weight_decay`` are torch's defaults where they are not given, and ``error_lr``, the rate of
-    learned error synapses, is ``lr``. ``seed`` draws the model, the error synapses and the batches. ``autocast``: ``"bf16"``.
+    learned error synapses, is ``lr``. ``clip_norm`` cuts the length of all updates of a step together. ``seed`` draws the
+    model, the error synapses and the batches. ``autocast``: ``"bf16"``.
 
     Raises:
         TrainingError: a number out of its range, momentum without SGD, or an unknown optimiser or dtype.
@@ -32,6 +33,7 @@ class Recipe:
     error_lr: float | None = None
     momentum: float | None = None
     weight_decay: float | None = None
+    clip_norm: float | None = None
     seed: int = 0
     autocast: str | None = None
 
@@ -43,6 +45,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise TrainingError(f"The option {_written(name)} is {value}. Give a finite number from 0 on.")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise TrainingError(f"The option --clip-norm is {self.clip_norm}. Give a number above 0.")
         if self.optimizer not in OPTIMIZERS:
             raise TrainingError(f"No optimiser is called {self.optimizer!r}. Optimisers: {', '.join(OPTIMIZERS)}.")
         if self.momentum is not None and self.optimizer != "sgd":

@@ -42,6 +42,7 @@ class Run:
         """Restore the run, or write its first checkpoint: what no file can hold shall show before the work is done."""
         self.learner.zero_grad()
         if self.file is not None and self.request.resume:
+            self._saved = "that to resume"
             self.place, self.history = self.file.load()
             self._saved = self.place.words()
         self._whole = True
@@ -90,7 +91,7 @@ class Run:
 
     def _drawn(self) -> Iterator[tuple[Any, Any]]:
         batches = self.batches.draw(self.place.epoch, self.place.step)
-        if self.place.step:  # at an epoch's beginning the mark is the place, and drawing has gone on from there
+        if self.place.step:  # drawing has brought the generators to the epoch's beginning, a place further back
             restore_rng(self.place.rng)
         for batch in batches:
             yield moved(pair(batch, "train"), self.device)

@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,15 @@ from runtime.models.registry import GIVEN
 from wiring import PRESETS
 
 NOTHING = "-"
+COLUMNS = (
+    "test\naccuracy",
+    "training\naccuracy",
+    "angle\nto BP",
+    "step time\n/ BP",
+    "error\nnumbers",
+    "FLOPs\n/ BP",
+    "memory\n/ BP",
+)
 
 
 def presets_table() -> Table:
@@ -58,38 +68,40 @@ def comparison_table(comparison: Comparison) -> Table:
         f"batches of {recipe.batch_size}, {recipe.optimizer}, lr {recipe.lr:g}, seed {recipe.seed}"
     )
     table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left", caption_style="dim")
+    table.box, table.padding, table.pad_edge, table.show_edge = SIMPLE_HEAD, (0, 0, 0, 1), False, False
     table.add_column("wiring", overflow="fold")
-    for heading in ("test\naccuracy", "train\naccuracy", "angle\nto BP", "step time\n/ BP", "error\nparameters"):
+    for heading in COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("FLOPs\n/ BP", "activation\nbytes / BP"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    most = max((row.angle.tensors for row in comparison.rows if row.angle), default=0)
     for row in comparison.rows:
-        table.add_row(*_cells(row, most))
+        table.add_row(*_cells(row))
     table.caption = _caption(comparison)
     return table
 
 
-def _cells(row: Row, most: int) -> list[str | Text]:
+def _cells(row: Row) -> list[str | Text]:
     failed = None if row.outcome == "trained" else Text(row.outcome, style="red")
     cells: list[str | Text] = [row.wiring, failed or _percent(row.test_accuracy), _percent(row.train_accuracy)]
     if row.angle is None:
         cells.append(NOTHING)
     else:
-        part = f" ({row.angle.tensors} of {most})" if row.angle.tensors < most else ""
+        part = f" {row.angle.tensors}/{row.angle.parameters}" if row.angle.tensors < row.angle.parameters else ""
         cells.append(f"{row.angle.mean:.1f}°{part}")
-    cells.append(NOTHING if row.step is None else f"{row.step.ratio:.2f} ({row.step.low:.2f}-{row.step.high:.2f})")
+    cells.append(NOTHING if row.step is None else f"{row.step.ratio:.2f} ±{(row.step.high - row.step.low) / 2:.2f}")
     if row.cost is None:
         return [*cells, NOTHING, NOTHING, NOTHING]
-    return [*cells, f"{row.cost.error_parameters:,}", f"{row.cost.flops_ratio:.2f}", f"{row.cost.activation_ratio:.2f}"]
+    return [*cells, f"{row.cost.error_parameters:,}", _ratio(row.cost.flops_ratio), _ratio(row.cost.activation_ratio)]
 
 
 def _caption(comparison: Comparison) -> str:
     step = next((row.step for row in comparison.rows if row.step), None)
-    lines = ["Accuracies: last epoch. Angle: mean over parameter tensors, behind the last step, on one test batch."]
+    lines = [
+        "Accuracies: last epoch, in training over the epoch.",
+        "Angle: mean over parameter tensors (or those of them that have one), after the last step.",
+        "Error numbers: how many the error synapses hold. Memory: activations alive at the peak of a step.",
+    ]
     if step is not None:
         lines.append(
-            f"Step time: median (quartiles) of {step.rounds} rounds in turn, without optimiser; "
+            f"Step time: median of {step.rounds} rounds ± half the distance of the quartiles, no optimiser; "
             f"BP is eager forward, loss and backward(), {step.bp_milliseconds:.2f} ms."
         )
     return "\n".join(lines)
@@ -103,10 +115,15 @@ def _table(title: str, *headings: str) -> Table:
 
 
 def _options(function: Callable[..., Any]) -> str:
-    """``key=default`` for each parameter that an option text can set."""
-    parameters = inspect.signature(function).parameters
-    given = {name: parameter.default for name, parameter in parameters.items() if name not in GIVEN}
-    return ", ".join(f"{name}={_text(default)}" for name, default in given.items()) or NOTHING
+    """``key=default`` for each parameter that an option text can set, and behind ``|`` what else it may be."""
+    parameters = inspect.signature(function).parameters.values()
+    return ", ".join(_option(parameter) for parameter in parameters if parameter.name not in GIVEN) or NOTHING
+
+
+def _option(parameter: inspect.Parameter) -> str:
+    others = get_args(parameter.annotation) if get_origin(parameter.annotation) is Literal else ()
+    values = dict.fromkeys((parameter.default, *others))
+    return f"{parameter.name}={'|'.join(map(_text, values))}"
 
 
 def _text(value: object) -> str:
@@ -129,3 +146,7 @@ def row_line(comparison: Comparison) -> Text:
         return Text.assemble((f"{row.wiring} {row.outcome}: ", "bold red"), (row.reason or "", "red"))
     seconds = sum(epoch.seconds for epoch in row.history)
     return Text(f"{row.wiring}: test accuracy {_percent(row.test_accuracy)}, {seconds:.1f} s of training")
+
+
+def _ratio(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}"

@@ -1,6 +1,7 @@
 """How long a learning step takes, in units of plain eager backpropagation on the same model and batch."""
 
 import copy
+import math
 import random
 import statistics
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from runtime.learner import Learner
 
 WARM_UP = 3
 FEWEST = 5
+AT_LEAST = 0.01  # seconds; shorter steps are repeated within a round, since the clock and the machine are coarse
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,8 @@ def step_times(learners: Mapping[str, Learner], x: Any, y: Any, rounds: int = 30
 
 
 def _rounds(steps: Mapping[str | None, Callable[[], float]], rounds: int, seconds: float) -> dict[str | None, list[float]]:
-    for step in steps.values():
-        for _ in range(WARM_UP):
-            step()
+    warm = {name: [step() for _ in range(WARM_UP)] for name, step in steps.items()}
+    repeats = max(1, math.ceil(AT_LEAST / min(warm[None])))
     taken: dict[str | None, list[float]] = {name: [] for name in steps}
     order, shuffle = list(steps), random.Random(0).shuffle
     end = perf_counter() + seconds
@@ -66,7 +67,7 @@ def _rounds(steps: Mapping[str | None, Callable[[], float]], rounds: int, second
             break
         shuffle(order)
         for name in order:
-            taken[name].append(steps[name]())
+            taken[name].append(sum(steps[name]() for _ in range(repeats)) / repeats)
     return taken
 
 

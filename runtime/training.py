@@ -43,9 +43,10 @@ def fit(
     Its learner alone is ``load_tree(folder / "checkpoint.safetensors", "run")["learner"]``, a state dict.
 
     A DataLoader is taken as it is: to resume in the middle of an epoch, it loads the batches before the place once more.
-    What it draws from global generators or its own comes back; random states that only worker processes know
-    (``persistent_workers=True``), or a sampler or data set hides, do not. ``seed`` orders the batches of the other two;
-    dropout draws from the global generator (``torch.manual_seed``).
+    What ``train`` draws from global generators or its own comes back; random states that only worker processes know
+    (``persistent_workers=True``), or a sampler or data set hides, do not, so that runs with random augmentation in them are
+    not the same to the bit. ``seed`` orders the batches of a Split or Dataset; dropout draws from the global generator
+    (``torch.manual_seed``).
 
     Arguments:
         optimizer: over ``learner.parameters()``, or some of them.
@@ -67,8 +68,9 @@ def fit(
     """
     folder = None if folder is None else Path(folder)
     request = Request(
-        learner, optimizer, test is not None, epochs, batch_size, scheduler, clip_norm, folder, checkpoint_every, resume
-    )
+        learner=learner, optimizer=optimizer, scheduler=scheduler, tested=test is not None, epochs=epochs, batch_size=batch_size,
+        clip_norm=clip_norm, folder=folder, checkpoint_every=checkpoint_every, resume=resume,
+    )  # fmt: skip
     check(request)
     batches = batches_of(train, batch_size, seed, "train")
     tests = None if test is None else batches_of(test, batch_size, None, "test")

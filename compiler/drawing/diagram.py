@@ -5,6 +5,7 @@ them a wire for every error edge, from its sender to the site that hears it. Gro
 them.
 """
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,16 +15,17 @@ from typing import TYPE_CHECKING, Literal
 from torch import fx
 
 from compiler.dataflow import shape
-from compiler.operators import summary
+from compiler.drawing.operators import summary
 from compiler.resolve import ErrorEdge, ErrorGraph
-from compiler.signal import loss_name
+from compiler.signal import Loss, loss_name
 from compiler.step import Plan
 from wiring import OUTPUT, Fixed, Mirror
 
 if TYPE_CHECKING:
     from compiler.program import UpdateProgram
 
-INPUT = "input"
+ARROW = " \N{RIGHTWARDS ARROW} "
+INPUT = "(input)"  # no module path has parentheses
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Style:
     def label(self) -> str:
         if self.synapse == "mirror (forward)":
             return "mirror: the forward weights themselves"
-        return f"{self.synapse}, learned by {self.plasticity}" if self.learns else f"{self.synapse}, fixed"
+        return f"{self.synapse}, learned by {self.plasticity.replace('_', ' ')}" if self.learns else f"{self.synapse}, fixed"
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Diagram:
 
     title: str
     subtitle: str
+    caption: str
     boxes: dict[str, Box]
     links: tuple[tuple[str, str], ...]
     wires: tuple[Wire, ...]
@@ -100,6 +103,7 @@ def diagram(program: "UpdateProgram") -> Diagram:
     return Diagram(
         title=f"{program.wiring.name} on {type(program.model).__name__}",
         subtitle=f"{_count(len(errors.sites), 'site')}, {_count(len(wires), 'error edge')}, {_count(numbers, 'error parameter')}",
+        caption=_caption(errors),
         boxes=_boxes(program.plan),
         links=_links(program.plan),
         wires=wires,
@@ -113,28 +117,41 @@ def _count(number: int, thing: str) -> str:
 
 def _boxes(plan: Plan) -> dict[str, Box]:
     errors = plan.errors
-    boxes = {INPUT: Box(INPUT, "input", INPUT, ", ".join(map(_size, _user_inputs(plan))), "")}
+    boxes = {INPUT: Box(INPUT, "input", "input", ", ".join(map(_size, _user_inputs(plan))), "")}
     for region in errors.parts.regions.values():
         words, name = summary(region.nodes), region.name
         if region.site is not None:
-            text = " \N{RIGHTWARDS ARROW} ".join(filter(None, (words, region.site.activation)))
+            act = region.site.activation if region.site.phi else ""
+            text = ARROW.join(filter(None, (words, act))) or region.site.activation
             boxes[name] = Box(name, "site", name, _size(region.site.shape, plan.batch), text, errors.frozen(name))
         elif name == OUTPUT:
-            text = f"{words} \N{RIGHTWARDS ARROW} {loss_name(plan.loss)}; sends its {_signals(errors)}"
-            boxes[name] = Box(name, "output", name, _size(shape(region.head), plan.batch), text.removeprefix(" "))
+            text = ARROW.join(filter(None, (words, _loss_word(plan.loss))))
+            boxes[name] = Box(name, "output", name, _size(shape(region.head), plan.batch), text)
         else:
             boxes[name] = Box(name, "junction", words or "junction", "", "")
     return boxes
 
 
-def _signals(errors: ErrorGraph) -> str:
+def _loss_word(loss: Loss) -> str:
+    """The loss's name without settings and addresses."""
+    inner = loss.func if isinstance(loss, functools.partial) else loss
+    name = loss_name(inner)
+    return name if name.isidentifier() else type(inner).__name__
+
+
+def _caption(errors: ErrorGraph) -> str:
     heard = [errors.rules[edge.target].signal for arriving in errors.edges.values() for edge in arriving if edge.source == OUTPUT]
-    words = {"error": "error", "sign": "error's sign", "target": "target"}
-    return " and ".join(dict.fromkeys(words[signal] for signal in heard)) or "error to its own region"
+    words = {"error": "its error", "sign": "its error's sign", "target": "the target"}
+    sent = " and ".join(dict.fromkeys(words[signal] for signal in heard))
+    if not any(errors.edges.values()):
+        return "Nobody sends an error to anybody; the output's own region learns from the loss."
+    return f"Coloured arrows point from who sends to the site that hears. The output sends {sent}."
 
 
 def _user_inputs(plan: Plan) -> list[tuple[int, ...]]:
-    return [shape(node) for node, (kind, _) in plan.captured.inputs.items() if kind == "user" and hasattr(node.meta.get("val"), "shape")]
+    return [
+        shape(node) for node, (kind, _) in plan.captured.inputs.items() if kind == "user" and hasattr(node.meta.get("val"), "shape")
+    ]
 
 
 def _size(full: tuple[int, ...], batch: int | None = None) -> str:
@@ -165,7 +182,7 @@ def _reads_input(nodes: Iterable[fx.Node], plan: Plan) -> bool:
         if node in seen or node in plan.dataflow.carriers or node in plan.errors.parts.z_site:
             continue
         seen.add(node)
-        if plan.captured.inputs.get(node, ("", ""))[0] == "user":
+        if node in plan.captured.inputs and plan.captured.inputs[node][0] == "user":
             return True
         stack += node.all_input_nodes
     return False

@@ -1,0 +1,300 @@
+"""Comparing wirings: the same start and batches, what a row says, what failures leave to the others, files and pictures."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from compiler import compile
+from runtime import Learner
+from runtime.compare import compare, with_reference
+from runtime.comparison import Angle, Comparison, Cost, Row
+from runtime.data import Data, load_data, standardise
+from runtime.data.record import Split
+from runtime.errors import TrainingError
+from runtime.files import FileError, fresh_folder, write_whole
+from runtime.models import build_model
+from runtime.plots import accuracies, curves, save_figure, site_angles, step_time_bars
+from runtime.recipe import Recipe
+from runtime.tables import comparison_table
+from runtime.timing import step_times
+from runtime.training import fit
+from wiring import bp, dfa, parse_wiring
+from wiring.errors import OptionError
+
+MODEL = "mlp:width=16,depth=2"
+QUICK = Recipe(epochs=2)
+NETS = """
+import torch
+
+class Sign(nn.Module):
+    def forward(self, x):
+        return torch.sign(x)
+
+def step(input_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), Sign(), nn.Linear(16, classes))
+"""
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return standardise(load_data("digits", limit=200))
+
+
+@pytest.fixture(scope="module")
+def outcome(data: Data) -> Comparison:
+    return compare(MODEL, ["fa", "dfa", "shallow"], data, QUICK)
+
+
+def row(comparison: Comparison, name: str) -> Row:
+    return next(row for row in comparison.rows if row.wiring == name)
+
+
+def shown(comparison: Comparison, width: int = 132) -> str:
+    text = StringIO()
+    Console(file=text, width=width).print(comparison_table(comparison))
+    return text.getvalue()
+
+
+def test_backpropagation_comes_first_unless_it_was_asked_for() -> None:
+    assert with_reference(["dfa", "fa", "dfa"]) == ("bp", "dfa", "fa")
+    assert with_reference(["dfa", "bp"]) == ("dfa", "bp")
+
+
+def test_every_row_has_all_numbers(outcome: Comparison) -> None:
+    assert [row.wiring for row in outcome.rows] == ["bp", "fa", "dfa", "shallow"]
+    assert outcome.parameters == 64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10
+    for entry in outcome.rows:
+        assert entry.outcome == "trained"
+        assert len(entry.history) == 2
+        assert entry.step is not None
+        assert 0 < entry.step.low <= entry.step.ratio <= entry.step.high
+
+
+def test_backpropagation_is_at_no_angle_and_costs_itself(outcome: Comparison) -> None:
+    reference = row(outcome, "bp")
+    assert reference.cost == Cost(0, 1.0, 1.0)
+    assert reference.angle is not None
+    assert reference.angle.mean < 1e-3
+    assert reference.angle.tensors == reference.angle.parameters == 6
+
+
+def test_numbers_of_direct_feedback_alignment_are_those_of_its_program(outcome: Comparison) -> None:
+    entry = row(outcome, "dfa")
+    assert entry.cost is not None
+    assert entry.cost.error_parameters == 2 * 16 * 10
+    assert entry.cost.flops_ratio is not None
+    assert entry.cost.flops_ratio < 1
+    assert entry.angle is not None
+    assert 0 < entry.angle.mean < 180
+    assert list(entry.angle.sites) == ["act1", "act2"]
+
+
+def test_a_frozen_region_has_no_angle(outcome: Comparison) -> None:
+    angle = row(outcome, "shallow").angle
+    assert angle is not None
+    assert (angle.tensors, angle.parameters) == (2, 6)
+    assert "2/6" in shown(outcome)
+
+
+def test_a_row_is_what_the_wiring_does_when_it_is_trained_alone(data: Data, outcome: Comparison) -> None:
+    """Neither the timing nor the wirings before it have left a trace."""
+    torch.manual_seed(0)
+    model = build_model(MODEL, data.input_shape, data.classes)
+    learner = Learner(compile(model, dfa(), (data.train.x[:32], data.train.y[:32])))
+    history = fit(learner, QUICK.optimiser(learner), data.train, epochs=2, test=data.test, progress=False)
+    own = row(outcome, "dfa").history
+    assert [epoch.train_loss for epoch in own] == [epoch.train_loss for epoch in history.epochs]
+    assert [epoch.test_accuracy for epoch in own] == [epoch.test_accuracy for epoch in history.epochs]
+
+
+def test_comparing_leaves_the_random_generator_alone(data: Data) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    compare(MODEL, ["bp"], data, Recipe(epochs=1))
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_a_wiring_that_diverges_says_so_and_the_others_go_on(data: Data) -> None:
+    recipe = Recipe(epochs=1, optimizer="sgd", lr=1e9)
+    comparison = compare("mlp:activation=relu,width=16", ["bp", "ekdaa"], data, recipe)
+    assert row(comparison, "bp").outcome == "diverged"
+    assert row(comparison, "bp").reason == "Epoch 1, step 3: The loss is nan."
+    assert row(comparison, "bp").step is not None
+    assert row(comparison, "ekdaa").outcome == "trained"
+    assert "diverged" in shown(comparison)
+
+
+def test_a_model_that_backpropagation_cannot_train(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "step_nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    comparison = compare("step_nets:step", ["rec_lra"], data, Recipe(epochs=1))
+    refused, trained = comparison.rows
+    assert refused.outcome == "refused"
+    assert refused.reason is not None
+    assert "its derivative is zero almost everywhere" in refused.reason
+    assert (trained.outcome, trained.angle) == ("trained", None)
+    assert trained.cost == Cost(16 * 10, None, None)
+    for picture in (accuracies, step_time_bars, site_angles):
+        picture(comparison)
+    assert json.loads(comparison.to_json())["rows"][1]["mean_angle"] is None
+
+
+def test_a_wrong_text_is_refused_before_anything_runs(data: Data) -> None:
+    stages: list[str] = []
+    with pytest.raises(OptionError, match="No preset is called 'dfaa'"):
+        compare(MODEL, ["bp", "dfaa"], data, QUICK, stage=stages.append)
+    assert not stages
+
+
+def test_stages_and_rows_are_told_as_they_come(data: Data) -> None:
+    stages: list[str] = []
+    lengths: list[int] = []
+    compare(MODEL, ["dfa"], data, Recipe(epochs=1), stage=stages.append, done=lambda found: lengths.append(len(found.rows)))
+    assert stages == [
+        "compiling bp",
+        "compiling dfa",
+        "timing the steps of 2 wirings",
+        "training bp, 1 of 2",
+        "training dfa, 2 of 2",
+    ]
+    assert lengths == [1, 2]
+
+
+def test_files_hold_every_number_and_no_nan(outcome: Comparison, tmp_path: Path) -> None:
+    broken = Row("x", "trained", angle=Angle(math.nan, 0, 6, {"act1": math.nan}))
+    replace(outcome, rows=(*outcome.rows, broken)).save(tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["comparison.csv", "comparison.json"]
+    tree = json.loads((tmp_path / "new" / "comparison.json").read_text())
+    assert tree["recipe"]["epochs"] == 2
+    assert [len(entry["history"]) for entry in tree["rows"]] == [2, 2, 2, 2, 0]
+    assert tree["rows"][2]["site_angles"].keys() == {"act1", "act2"}
+    assert tree["rows"][4]["site_angles"] == {"act1": None}
+    with (tmp_path / "new" / "comparison.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["wiring"] for line in lines] == ["bp", "fa", "dfa", "shallow", "x"]
+    assert float(lines[2]["test_accuracy"]) == row(outcome, "dfa").test_accuracy
+    assert lines[4]["test_accuracy"] == ""
+
+
+def test_the_table_fits_a_narrow_terminal(outcome: Comparison) -> None:
+    lines = shown(outcome, width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("shallow") and line.rstrip().endswith(tuple("0123456789")) for line in lines)
+
+
+def test_pictures_are_whole_files(outcome: Comparison, tmp_path: Path) -> None:
+    for number, figure in enumerate(
+        [accuracies(outcome), step_time_bars(outcome), site_angles(outcome), curves("x", row(outcome, "fa").history)]
+    ):
+        png, svg = save_figure(figure, tmp_path / f"{number}.5")
+        assert (png.name, svg.name) == (f"{number}.5.png", f"{number}.5.svg")
+        assert png.read_bytes().startswith(b"\x89PNG")
+        assert "</svg>" in svg.read_text()
+    names = [text.get_text() for text in accuracies(outcome).axes[0].get_legend().get_texts()]
+    assert {name.split()[0] for name in names} == {"bp", "fa", "dfa", "shallow"}
+    angles = [text.get_text() for text in site_angles(outcome).axes[0].get_legend().get_texts()]
+    assert angles == ["fa", "dfa"]
+
+
+def test_pictures_of_nothing_say_so() -> None:
+    empty = Comparison(MODEL, "digits", 0, QUICK, (Row("bp", "refused", "no"),))
+    for picture in (accuracies, site_angles):
+        assert picture(empty).axes[0].texts[0].get_text() == "nothing to show"
+    step_time_bars(empty)
+
+
+def test_timing_leaves_learners_as_they_were(data: Data) -> None:
+    torch.manual_seed(0)
+    model = build_model("cnn:width=2,depth=1", data.input_shape, data.classes)
+    x, y = data.train.x[:8], data.train.y[:8]
+    learner = Learner(compile(model, bp(), (x, y)))
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    assert any("running_mean" in name for name in before)
+    state = torch.get_rng_state()
+    times = step_times({"bp": learner}, x, y, rounds=5)
+    assert times["bp"].rounds == 5
+    assert times["bp"].ratio == pytest.approx(times["bp"].milliseconds / times["bp"].bp_milliseconds, rel=1)
+    assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
+    assert all(parameter.grad is None for parameter in learner.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert step_times({}, x, y) == {}
+
+
+def test_timing_stops_when_its_time_is_used_up(data: Data) -> None:
+    x, y = data.train.x[:8], data.train.y[:8]
+    learner = Learner(compile(build_model(MODEL, data.input_shape, data.classes), bp(), (x, y)))
+    assert step_times({"bp": learner}, x, y, rounds=1000, seconds=0)["bp"].rounds == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": 0}, "--epochs is 0. Give a whole number from 1 on"),
+        ({"lr": math.nan}, "--lr is nan"),
+        ({"lr": -1.0}, "--lr is -1.0"),
+        ({"weight_decay": math.inf}, "--weight-decay is inf"),
+        ({"momentum": 0.9}, "--momentum is SGD's, not adam's"),
+        ({"clip_norm": 0.0}, "--clip-norm is 0.0"),
+        ({"optimizer": "lbfgs"}, "No optimiser is called 'lbfgs'"),
+        ({"autocast": "fp8"}, "--autocast is 'fp8'"),
+    ],
+)
+def test_a_recipe_checks_its_numbers(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrainingError) as caught:
+        Recipe(**fields)
+    assert message in str(caught.value)
+
+
+def test_error_synapses_may_have_their_own_rate(data: Data) -> None:
+    x, y = data.train.x[:8], data.train.y[:8]
+    learner = Learner(compile(build_model(MODEL, data.input_shape, data.classes), parse_wiring("kp"), (x, y)))
+    recipe = Recipe(optimizer="sgd", lr=0.1, error_lr=0.01, momentum=0.9, weight_decay=1e-3)
+    forward, error = recipe.optimiser(learner).param_groups
+    assert (forward["lr"], error["lr"]) == (0.1, 0.01)
+    assert [group["momentum"] for group in (forward, error)] == [0.9, 0.9]
+    assert [group["weight_decay"] for group in (forward, error)] == [1e-3, 1e-3]
+    assert {id(parameter) for parameter in error["params"]} == {id(parameter) for parameter in learner.error_parameters()}
+    adamw = Recipe(optimizer="adamw").optimiser(learner)
+    assert adamw.param_groups[0]["weight_decay"] == 0.01  # torch's own
+
+
+def test_standardised_pixels_have_the_training_splits_mean_and_scale() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(50, 1, 2, 2, generator=generator)
+    x[:, :, 0, 0] = 0.0
+    data = Data("d", Split(x[:40], torch.zeros(40, dtype=torch.int64)), Split(x[40:], torch.zeros(10, dtype=torch.int64)), 1)
+    done = standardise(data)
+    deviation = data.train.x.double().std(0, correction=0).float()
+    torch.testing.assert_close(done.train.x.mean(0), torch.zeros(1, 2, 2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(done.train.x.std(0, correction=0), deviation / (deviation + 0.1))
+    torch.testing.assert_close(done.test.x, (data.test.x - data.train.x.mean(0)) / (deviation + 0.1))
+    assert not done.train.x[:, :, 0, 0].any()
+    assert torch.equal(data.train.x, x[:40])
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "text"
+    write_whole(path, "ä")
+    write_whole(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(path.parent.iterdir()) == [path]
+    with pytest.raises(FileError, match="cannot be written"):
+        write_whole(path / "below", "a file is no folder")
+
+
+def test_fresh_folders_are_named_and_numbered(tmp_path: Path) -> None:
+    first = fresh_folder("package.module:net", "rec_lra:depth=2,beta=0.1", root=tmp_path)
+    assert first == tmp_path / "package.module_net-rec_lra_depth=2,beta=0.1"
+    first.mkdir()
+    assert fresh_folder("package.module:net", "rec_lra:depth=2,beta=0.1", root=tmp_path).name == f"{first.name}-2"
+    assert fresh_folder("mlp", "../there/w.json", root=tmp_path) == tmp_path / "mlp-w.json"
