@@ -24,15 +24,19 @@ from wiring import Wiring
 
 
 class UpdateProgram:
-    """What ``compile`` returns: ``step`` gives the traced step for a batch, ``report`` and ``explain`` say what it does."""
+    """What ``compile`` returns: ``step`` gives the traced step for a batch, ``report`` and ``explain`` say what it does.
+
+    ``plan`` and ``lowered`` belong to the example, in the mode (training or evaluation) that the model had then.
+    """
 
     def __init__(self, source: Source, inputs: Inputs, labels: Any) -> None:
         self.source = source
         self.inputs, self.labels = inputs, labels
         self._steps: dict[tuple[Signature, bool], Lowered] = {}
         self.plan: Plan = plan(source, inputs, labels)
-        key = signature(inputs, labels, source.model), False
-        self._steps[key] = trace(source, self.plan, inputs, labels, probe=False)
+        self.lowered: Lowered = trace(source, self.plan, inputs, labels, probe=False)
+        self._steps[signature(inputs, labels, source.model), False] = self.lowered
+        self._probed: Lowered | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -46,11 +50,6 @@ class UpdateProgram:
     def error_parameters(self) -> dict[str, ErrorParameter]:
         """Every error parameter by name."""
         return self.plan.errors.parameters
-
-    @property
-    def lowered(self) -> Lowered:
-        """The step that was traced for the example."""
-        return self._steps[signature(self.inputs, self.labels, self.source.model), False]
 
     def start(self, seed: int = 0) -> dict[str, Tensor]:
         """First values of every error parameter, the same for the same seed on every machine."""
@@ -75,7 +74,9 @@ class UpdateProgram:
 
     def probed(self) -> Lowered:
         """The example's step with every site's credit among its results."""
-        return self.step(self.inputs, self.labels, probe=True)
+        if self._probed is None:
+            self._probed = trace(self.source, self.plan, self.inputs, self.labels, probe=True)
+        return self._probed
 
     @functools.cache  # noqa: B019 - a program lives as long as its twin
     def backpropagation(self) -> "UpdateProgram":

@@ -83,31 +83,17 @@ def train(
         source = Source(data, data_folder, limit, standardise)
         job = Job(model, wiring, source, recipe, folder or fresh_folder(model, wiring))
     with told(lambda: _kept(job.checkpoint)):
-        from runtime.jobs import outcome, summary
-        from runtime.plots import curves, save_figure
-        from runtime.training import fit
+        from runtime.jobs import outcome
+        from runtime.jobs import train as trained
 
-        job.check(resume)
-        images = source.load(seed)
-        learner = job.learner(images)
-        for heading, text in summary(job, learner, images):
-            output().print(f"[bold]{heading:7}[/]", end=" ")
-            output().print(text, markup=False, soft_wrap=True)
-        job.describe(learner)
-        history = fit(
-            learner,
-            recipe.optimiser(learner),
-            images.train,
-            epochs=epochs,
-            test=images.test,
-            batch_size=batch_size,
-            seed=seed,
-            clip_norm=clip_norm,
-            folder=job.folder,
-            resume=resume,
-        )
-        save_figure(curves(f"{wiring} on {model}, {data}", history.epochs), job.folder / "curves")
+        history = trained(job, resume, _show)
         output().print(outcome(history), style="bold", markup=False, soft_wrap=True)
+
+
+def _show(heading: str, text: str) -> None:
+    console = output()
+    console.print(f"[bold]{heading:7}[/]", end=" ")
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def _use(threads: int | None) -> None:

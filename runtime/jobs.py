@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,8 +18,9 @@ from runtime.files import write_whole
 from runtime.learner import Learner
 from runtime.metrics import History
 from runtime.models import build_model
+from runtime.plots import curves, save_figure
 from runtime.recipe import Recipe
-from runtime.training import CHECKPOINT
+from runtime.training import CHECKPOINT, fit
 from wiring import parse_wiring
 
 FREE = ("epochs", "clip_norm", "data_folder", "wiring")  # what a resumed run may change, or what fit itself compares
@@ -89,15 +91,25 @@ class Job:
             raise TrainingError(
                 f"There is a run in '{self.folder}' already. Go on with it by --resume, or choose another --folder."
             )
-        described = self.folder / "run.json"
-        if resume and described.exists():
-            there, here = json.loads(described.read_text(encoding="utf-8"))["options"], self.options()
-            for name in here:
-                if name not in FREE and there.get(name) != here[name]:
-                    raise TrainingError(
-                        f"The run in '{self.folder}' was begun with {name} {_shown(there.get(name))}, not {_shown(here[name])}. "
-                        "Resume it with the options that it was begun with; only --epochs and --clip-norm may change."
-                    )
+        if resume:
+            self._check_options()
+
+    def _check_options(self) -> None:
+        path = self.folder / "run.json"
+        if not path.exists():
+            return
+        try:
+            there = dict(json.loads(path.read_text(encoding="utf-8"))["options"])
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise TrainingError(
+                f"File '{path}' does not say how the run was begun ({problem}). Mend it, or delete it to resume unchecked."
+            ) from problem
+        for name, here in self.options().items():
+            if name not in FREE and there.get(name) != here:
+                raise TrainingError(
+                    f"The run in '{self.folder}' was begun with {name} {_shown(there.get(name))}, not {_shown(here)}. "
+                    "Resume it with the options that it was begun with; only --epochs and --clip-norm may change."
+                )
 
     def describe(self, learner: Learner) -> None:
         """Write ``wiring.json``, which ``--wiring`` takes, and ``run.json``: options and versions.
@@ -109,6 +121,37 @@ class Job:
         text = json.dumps({"options": self.options(), "threads": torch.get_num_threads(), "versions": versions}, indent=2)
         write_whole(self.folder / "wiring.json", learner.program.wiring.to_json())
         write_whole(self.folder / "run.json", text + "\n")
+
+
+def train(job: Job, resume: bool, show: Callable[[str, str], object]) -> History:
+    """Do a job: metrics, checkpoint, ``wiring.json``, ``run.json`` and ``curves`` are in its folder afterwards.
+
+    Arguments:
+        show: called with heading and text for each line of what is about to be trained.
+
+    Raises:
+        ErrorwireError: one of its kinds, for whatever does not fit or go well.
+    """
+    job.check(resume)
+    data, recipe = job.source.load(job.recipe.seed), job.recipe
+    learner = job.learner(data)
+    for heading, text in summary(job, learner, data):
+        show(heading, text)
+    job.describe(learner)
+    history = fit(
+        learner,
+        recipe.optimiser(learner),
+        data.train,
+        epochs=recipe.epochs,
+        test=data.test,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        clip_norm=recipe.clip_norm,
+        folder=job.folder,
+        resume=resume,
+    )
+    save_figure(curves(f"{job.wiring} on {job.model}, {data.name}", history.epochs), job.folder / "curves")
+    return history
 
 
 def summary(job: Job, learner: Learner, data: Data) -> list[tuple[str, str]]:

@@ -95,7 +95,7 @@ class Learner(nn.Module):
         labels = [leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor)]
         for check in lowered.class_labels:
             check.check(labels[check.leaf])
-        inputs = [forward[name] for name in layout.parameters]
+        inputs: list[Tensor] = [forward[name] for name in layout.parameters]
         inputs += [buffers[name] for name in layout.buffers]
         inputs += [self.synapses[_key(name)] for name in layout.synapses]
         return list(self._execute(lowered, [*inputs, *Inputs.of(x).tensors(), *labels]))

@@ -13,7 +13,7 @@ Wirings = Annotated[list[str], typer.Argument(help="Presets with options, as dfa
 Shape = Annotated[str, typer.Option(help="Of one input, CxHxW.")]
 Classes = Annotated[int, typer.Option(min=1, help="Outputs of the model.")]
 Json = Annotated[bool, typer.Option("--json", help="The whole report as JSON.")]
-Picture = Annotated[Path, typer.Argument(help="Where to draw: .svg, .png or .pdf.")]
+Picture = Annotated[Path, typer.Argument(help="Where to draw: a .svg, .png or .dot file.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Samples a step.")]
 
 Data = Annotated[str, typer.Option(help="digits, mnist, fashion-mnist or cifar10.", rich_help_panel=_DATA)]

@@ -34,9 +34,12 @@ class Cabling:
 
 def cable(shown: Diagram, found: Grid) -> Cabling:
     """Decide every wire's way."""
-    far = {(wire.source, wire.style) for wire in shown.wires if not _adjacent(wire, found)}
-    straight = tuple(w for w in shown.wires if _adjacent(w, found) and (w.source != OUTPUT or (w.source, w.style) not in far))
-    tapped = tuple(wire for wire in shown.wires if wire not in straight)
+    far = {wire.style for wire in shown.wires if wire.source == OUTPUT and not _adjacent(wire, found)}
+    straight: list[Wire] = []
+    tapped: list[Wire] = []
+    for wire in shown.wires:
+        spread = wire.source == OUTPUT and wire.style in far
+        (straight if _adjacent(wire, found) and not spread else tapped).append(wire)
     trunks = _trunks(tapped, found)
     order = sorted(tapped, key=lambda wire: trunks[wire.source, wire.style])
     sends: dict[str, list[Style]] = {}
@@ -45,7 +48,7 @@ def cable(shown: Diagram, found: Grid) -> Cabling:
         for ports, name in ((sends, wire.source), (hears, wire.target)):
             if wire.style not in ports.setdefault(name, []):
                 ports[name].append(wire.style)
-    return Cabling(straight, tapped, trunks, sends, hears, _channels(sends, hears, found))
+    return Cabling(tuple(straight), tuple(tapped), trunks, sends, hears, _channels(sends, hears, found))
 
 
 def _adjacent(wire: Wire, found: Grid) -> bool:
@@ -59,7 +62,7 @@ def _trunks(tapped: Sequence[Wire], found: Grid) -> dict[Port, int]:
         arrival = found.row[wire.target] + (0.25 if found.outermost(wire.target) else 0.4)
         departure = found.row[wire.source] - (0.25 if found.outermost(wire.source) else 0.4)
         ends.setdefault((wire.source, wire.style), []).extend((arrival, departure))
-    keys = {f"{source} {style.label}": (source, style) for source, style in ends}
+    keys = {repr(port): port for port in ends}
     lanes = stacked({key: (min(ends[port]), max(ends[port])) for key, port in keys.items()})
     return {keys[key]: lane for key, lane in lanes.items()}
 

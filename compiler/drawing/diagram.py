@@ -83,15 +83,15 @@ class Diagram:
 
     title: str
     subtitle: str
-    caption: str
+    caption: tuple[str, ...]
     boxes: dict[str, Box]
     links: tuple[tuple[str, str], ...]
     wires: tuple[Wire, ...]
     groups: tuple[Group, ...]
 
-    @property
+    @functools.cached_property
     def styles(self) -> dict[Style, int]:
-        """Every style in use and how many wires have it, the longest-reaching first seen first."""
+        """Every style in use and how many wires have it; those nearest to the output first."""
         return dict(Counter(wire.style for wire in reversed(self.wires)))
 
 
@@ -117,7 +117,7 @@ def _count(number: int, thing: str) -> str:
 
 def _boxes(plan: Plan) -> dict[str, Box]:
     errors = plan.errors
-    boxes = {INPUT: Box(INPUT, "input", "input", ", ".join(map(_size, _user_inputs(plan))), "")}
+    boxes = {INPUT: Box(INPUT, "input", "input", ", ".join(_size(full, plan.batch) for full in _user_inputs(plan)), "")}
     for region in errors.parts.regions.values():
         words, name = summary(region.nodes), region.name
         if region.site is not None:
@@ -139,13 +139,13 @@ def _loss_word(loss: Loss) -> str:
     return name if name.isidentifier() else type(inner).__name__
 
 
-def _caption(errors: ErrorGraph) -> str:
+def _caption(errors: ErrorGraph) -> tuple[str, ...]:
     heard = [errors.rules[edge.target].signal for arriving in errors.edges.values() for edge in arriving if edge.source == OUTPUT]
     words = {"error": "its error", "sign": "its error's sign", "target": "the target"}
     sent = " and ".join(dict.fromkeys(words[signal] for signal in heard))
     if not any(errors.edges.values()):
-        return "Nobody sends an error to anybody; the output's own region learns from the loss."
-    return f"Coloured arrows point from who sends to the site that hears. The output sends {sent}."
+        return ("No site hears anybody; the output's own region learns from the loss.",)
+    return "Coloured arrows point from who sends to the site that hears.", *([f"The output sends {sent}."] if sent else [])
 
 
 def _user_inputs(plan: Plan) -> list[tuple[int, ...]]:
@@ -154,10 +154,10 @@ def _user_inputs(plan: Plan) -> list[tuple[int, ...]]:
     ]
 
 
-def _size(full: tuple[int, ...], batch: int | None = None) -> str:
-    """One sample's shape as ``64x32x32``; ``k`` rows a sample are an axis of their own."""
-    rows = full[0] // batch if full and batch else 1
-    return "x".join(map(str, full[1:] if rows == 1 else (rows, *full[1:]))) or "1"
+def _size(full: tuple[int, ...], batch: int) -> str:
+    """One sample's shape as ``64x32x32``; ``k`` rows a sample are an axis of their own. All of it where batch is not first."""
+    rows, rest = divmod(full[0], batch) if full else (1, 0)
+    return "x".join(map(str, full if rest else full[1:] if rows == 1 else (rows, *full[1:]))) or "1"
 
 
 def _links(plan: Plan) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ def dot(shown: Diagram) -> bytes:
     """The picture as DOT text."""
     lines = [
         "digraph errorwire {",
-        f"  graph [label={quoted(shown.title, shown.subtitle)}, labelloc=t, fontname=Helvetica];",
+        f"  graph [label={quoted(shown.title, shown.subtitle)}, labelloc=t, fontname=Helvetica, fontsize=12];",
         f"  node [fontname=Helvetica, fontsize=10, style={quoted('filled,rounded')}, color={quoted(GREY)}, fontcolor={quoted(INK)}];",
         f"  edge [color={quoted(FORWARD)}];",
         *_inside(shown, None),

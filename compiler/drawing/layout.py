@@ -11,7 +11,7 @@ from compiler.drawing.strokes import Place
 HEADING, TEXT, LABEL = 8.5, 7.0, 7.5  # points
 TALL, SHORT = 0.42, 0.2  # heights of boxes, in inches
 MARGIN = 0.09  # from a box's edge to its text
-SPACE, CHANNEL = 0.2, 0.09
+SPACE, CHANNEL, STRIP = 0.2, 0.09, 0.15
 Ruler = Callable[[str, float, bool], float]
 
 
@@ -53,6 +53,15 @@ class Run:
     last: int
     members: tuple[str, ...]
     alone: bool
+
+    @property
+    def padding(self) -> float:
+        return 0.06 + 0.05 * self.depth
+
+    @property
+    def headroom(self) -> float:
+        """Room above the first row: names of groups that stand alone are at the left, those of others on top."""
+        return self.padding + (0 if self.alone else STRIP * (self.depth + 1))
 
 
 def lay_out(shown: Diagram, ruler: Ruler) -> Layout:
@@ -112,18 +121,14 @@ def _run(group: Group, depth: int, names: Sequence[str], found: Grid, shown: Dia
     return Run(group, depth, first, last, tuple(names), inside <= set(names))
 
 
-def _padding(depth: int) -> float:
-    return 0.06 + 0.05 * depth
-
-
 def _rows(shown: Diagram, found: Grid, cabling: Cabling, runs: Sequence[Run]) -> tuple[list[float], list[float]]:
     """Upper ends and heights of rows: room between them for frames that begin or end and for channels."""
     tops: list[float] = []
     y = 0.0
     for row, names in enumerate(found.rows):
         if row:
-            begins = max((_padding(run.depth) + (0 if run.alone else 0.14) for run in runs if run.first == row), default=0.0)
-            ends = max((_padding(run.depth) for run in runs if run.last == row - 1), default=0.0)
+            begins = max((run.headroom for run in runs if run.first == row), default=0.0)
+            ends = max((run.padding for run in runs if run.last == row - 1), default=0.0)
             widest = max(len(found.rows[row - 1]), len(names)) > 1
             y += max(SPACE + 0.3 * widest, begins + ends + 0.1) + CHANNEL * len(cabling.channels.get(row - 1, ()))
         tops.append(y)
@@ -144,12 +149,11 @@ def _frames(
             left -= 0.14 + max(ruler(run.group.name, LABEL, True) for run in level if run.alone)
             right += 0.05
         for run in level:
-            pad = _padding(depth)
-            top, bottom = tops[run.first] - pad, ends[run.last] + pad
+            top, bottom = tops[run.first] - run.headroom, ends[run.last] + run.padding
             if run.alone:
                 frames.append(Frame(run.group, depth, left, right, top, bottom, (left + 0.07, min((top + bottom) / 2, top + 1.5))))
             else:
                 inside = [places[name] for name in run.members]
-                start, end = min(p.left for p in inside) - pad, max(p.right for p in inside) + pad
-                frames.append(Frame(run.group, depth, start, end, top - 0.14, bottom, (start + 0.07, top - 0.05)))
-    return tuple(frames), left, right
+                start, end = min(p.left for p in inside) - run.padding, max(p.right for p in inside) + run.padding
+                frames.append(Frame(run.group, depth, start, end, top, bottom, (start + 0.07, top + STRIP / 2 + 0.02)))
+    return tuple(frames), min([left, *(f.left for f in frames)]), max([right, *(f.right for f in frames)])

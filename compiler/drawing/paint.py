@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -22,17 +23,12 @@ DPI = 150
 LARGEST = 60_000  # pixels a side, below what Agg can hold
 BORDER = 0.2  # inches
 TITLE, SUBTITLE = 12.0, 8.0  # points
-# Any: the names that matplotlib knows differ between its versions. What is not set here does not show.
+# Over matplotlib's defaults, whatever the user's are. Any: the names that it knows differ between its versions.
 SETTINGS: Any = {
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
     "svg.fonttype": "none",
     "svg.hashsalt": "errorwire",
-    "text.usetex": False,
     "path.simplify": False,
-    "path.sketch": None,
-    "path.effects": [],
-    "savefig.bbox": None,
-    "savefig.facecolor": "white",
 }
 HOVER = "<style>g[id^='error:']:hover path {stroke-width: 3.5 !important}</style>"
 QUOTES = {"'": "&apos;", '"': "&quot;"}
@@ -40,7 +36,7 @@ QUOTES = {"'": "&apos;", '"': "&quot;"}
 
 def svg(shown: Diagram) -> bytes:
     """The picture as SVG: texts are texts, and every box, link and wire says by its title what it is."""
-    with matplotlib.rc_context(SETTINGS):
+    with _own_settings():
         pen, file = paint(shown), io.StringIO()
         FigureCanvasSVG(pen.figure).print_figure(file, format="svg", dpi=72, metadata={"Date": None, "Title": shown.title})
     tips = {escape(name, QUOTES): escape(tip) for name, tip in pen.tips.items()}
@@ -55,25 +51,34 @@ def svg(shown: Diagram) -> bytes:
 
 def png(shown: Diagram) -> bytes:
     """The picture as PNG, 150 dots an inch where that many fit."""
-    with matplotlib.rc_context(SETTINGS):
+    with _own_settings():
         pen, file = paint(shown), io.BytesIO()
         dpi = min(DPI, LARGEST / max(pen.figure.get_size_inches()))
         FigureCanvasAgg(pen.figure).print_figure(file, format="png", dpi=dpi, metadata={"Title": shown.title})
     return file.getvalue()
 
 
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
 def paint(shown: Diagram) -> Pen:
     """Everything from the back to the front: frames, forward links, error wires, boxes, and what stands above them."""
     laid = lay_out(shown, ruler)
     lines = legend(shown)
-    above = 0.8 + ROW * len(lines)
+    above = 0.68 + ROW * (len(shown.caption) + len(lines))
     right = max(laid.right, laid.left + _heading_width(shown, lines))
     pen = Pen.on_paper(laid.left - BORDER, right + BORDER, -above - BORDER, laid.bottom + BORDER)
     pen.text((laid.left, -above + 0.08), shown.title, TITLE, INK, bold=True)
     pen.text((laid.left, -above + 0.28), shown.subtitle, SUBTITLE, GREY)
-    pen.text((laid.left, -above + 0.46), shown.caption, TEXT, INK)
-    for number, entry in enumerate(lines):
-        entry.draw(pen, (laid.left, -above + 0.65 + ROW * number))
+    for number, line in enumerate(shown.caption):
+        pen.text((laid.left, -above + 0.47 + ROW * number), line, TEXT, INK)
+    for number, entry in enumerate(lines, len(shown.caption)):
+        entry.draw(pen, (laid.left, -above + 0.5 + ROW * number))
     for frame in sorted(laid.frames, key=lambda frame: -frame.depth):
         _frame(frame, pen)
     for source, target in shown.links:
@@ -85,8 +90,8 @@ def paint(shown: Diagram) -> Pen:
 
 
 def _heading_width(shown: Diagram, lines: Sequence[Entry]) -> float:
-    texts = (ruler(shown.title, TITLE, True), ruler(shown.subtitle, SUBTITLE, False), ruler(shown.caption, TEXT, False))
-    return max(*texts, *(entry.width for entry in lines))
+    texts = [ruler(shown.title, TITLE, True), ruler(shown.subtitle, SUBTITLE, False)]
+    return max(*texts, *(ruler(line, TEXT, False) for line in shown.caption), *(entry.width for entry in lines))
 
 
 def _frame(frame: Frame, pen: Pen) -> None:

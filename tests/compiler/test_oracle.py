@@ -406,3 +406,83 @@ def test_inference_is_the_users_own_module() -> None:
     learner = Learner(compile(model, bp(), (batch(3, 8, 8), classes())))
     assert torch.equal(learner(batch(3, 8, 8)), model(batch(3, 8, 8)))
     assert list(learner.parameters()) == list(model.parameters())
+
+
+# ------------------------------------------------------------------------------------------------ recurrence, complex numbers
+
+
+class Recurrent(nn.Module):
+    """``nn.LSTM`` and its kin as published: the last step's hidden state into a linear layer."""
+
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.cell, self.head = kind(6, 8, num_layers=2, batch_first=True), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states, _ = self.cell(x)
+        logits: Tensor = self.head(states[:, -1])
+        return logits
+
+
+# Found: nn.LSTM in float32 becomes mkldnn_rnn_layer, whose backward wants a workspace that tracing does not give.
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_recurrent_modules(kind: type[nn.RNNBase], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    check(Recurrent(kind).to(dtype), batch(7, 6).to(dtype), classes(), tolerance=TOLERANCE[dtype])
+
+
+class Spectral(nn.Module):
+    """A filter on Fourier coefficients, as in global filter networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(6, 12), nn.Linear(12, 5)
+        self.filter = nn.Parameter(torch.randn(7, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        frequencies = torch.fft.rfft(F.gelu(self.first(x))) * torch.view_as_complex(self.filter)
+        logits: Tensor = self.head(F.relu(torch.fft.irfft(frequencies, n=12)))
+        return logits
+
+
+# Found: complex values do not count as carriers of a gradient, so what lies behind them "hears nobody".
+def test_complex_values_inside_a_model() -> None:
+    torch.manual_seed(0)
+    check(Spectral(), batch(6), classes())
+
+
+# ------------------------------------------------------------------------------------------------ around the program
+
+
+# Found: under no_grad the loss is traced without a gradient, and the message blames the loss.
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_compiling_and_learning_where_gradients_are_off(mode: Callable[[], AbstractContextManager[Any]]) -> None:
+    model, twin = mlp(), mlp()
+    with mode():
+        learner = Learner(compile(model, bp(), (batch(6), classes())))
+        learner.learn(batch(6), classes())
+    autograd_step(twin, Inputs.of(batch(6)), classes(), F.cross_entropy, lambda value: value)
+    assert worst(model, twin)[0] <= 1e-6
+
+
+# Found: which parameters require a gradient is settled at the first trace; a layer thawed later never learns.
+def test_freezing_and_thawing_between_steps() -> None:
+    model = mlp()
+    model[0].requires_grad_(False)
+    learner = check(model, batch(6), classes())
+    learner.zero_grad()
+    model[0].requires_grad_(True)
+    model[2].requires_grad_(False)
+    learner.learn(batch(6), classes())
+    assert model[0].weight.grad is not None
+    assert model[2].weight.grad is None
+
+
+# Found: traced steps hold fake tensors, which cannot be copied.
+def test_a_learner_can_be_copied() -> None:
+    learner = Learner(compile(mlp(), bp(), (batch(6), classes())))
+    twin = copy.deepcopy(learner)
+    twin.learn(batch(6), classes())
+    assert all(parameter.grad is None for parameter in learner.parameters())
+    assert all(parameter.grad is not None for parameter in twin.parameters())

@@ -121,6 +121,7 @@ def test_which_presets_learn_their_error_synapses(wiring: Wiring, learned: bool)
     assert all(parameter.requires_grad == learned for parameter in learner.error_parameters())
 
 
+# Found: shallow's rule leaves its synapse at the default Mirror(), so it draws random mirrors that nothing reads.
 @pytest.mark.parametrize("wiring", [bp(), sign_symmetry("usf"), sign_symmetry("brsf"), shallow()], ids=lambda w: w.name)
 def test_presets_without_error_synapses(wiring: Wiring) -> None:
     learner, _, _ = setup(wiring)
@@ -191,6 +192,35 @@ def test_feedback_alignment_elsewhere_is_not_backpropagation() -> None:
     for name, parameter in model.named_parameters():
         same = torch.allclose(parameter.grad, bp_gradients("vgg_bn")[name])
         assert same == name.startswith("classifier.2") or name in ("features.0.bias", "features.4.bias", "features.7.bias")
+
+
+class DropConnect(nn.Module):
+    """Wan et al. 2013: dropout on the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(6, 8), nn.Linear(8, 7), nn.Linear(7, K)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.first(x))
+        x = torch.tanh(F.linear(x, F.dropout(self.second.weight, 0.5, self.training), self.second.bias))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+# Found: a mirror recomputes what a weight is derived from, and draws a dropout on weights a second time.
+def test_mirrors_share_the_random_mask_of_a_dropout_on_weights() -> None:
+    got = []
+    for wiring in (bp(), fa()):
+        torch.manual_seed(0)
+        model = DropConnect().double()
+        learner = Learner(compile(model, wiring, data()))
+        use_forward_weights(learner)
+        torch.manual_seed(1)
+        learner.learn(*data())
+        got.append([parameter.grad for parameter in model.parameters()])
+    for one, other in zip(*got, strict=True):
+        close(one, other)
 
 
 def test_every_weight_that_an_error_passes_has_a_mirror_and_no_other() -> None:
@@ -494,30 +524,39 @@ def test_kappa_scales_credit_and_the_discrepancy_is_the_papers_sum() -> None:
     close(result.discrepancy, (p.e.square().sum() + 2.5 * e1.square().sum() + 2.5 * e2.square().sum()) / N)
 
 
-def test_targets_at_signum_units() -> None:
-    class Sign(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.sign(x)
+class Sign(nn.Module):
+    """A signum unit; its sites are ``1.sign`` and ``3.sign``."""
 
-    learner, _, _ = setup(
-        lra().model_copy(update={"rules": (lra().rules[0].model_copy(update={"credit": Target(beta=1.0)}),)}), Sign
-    )
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sign(x)
+
+
+def test_targets_at_signum_units() -> None:
+    rule = lra().rules[0].model_copy(update={"credit": Target(beta=1.0)})
+    learner, _, _ = setup(Wiring(name="lra", rules=(rule,)), Sign)
     p, E = Pass(learner, torch.sign), values(learner)
-    e2 = p.z2 - torch.sign(p.h2 - p.e @ E["output->3"])
-    e1 = p.z1 - torch.sign(p.h1 - e2 @ E["3->1"])
+    e2 = p.z2 - torch.sign(p.h2 - p.e @ E["output->3.sign"])
+    e1 = p.z1 - torch.sign(p.h1 - e2 @ E["3.sign->1.sign"])
     assert e1.abs().sum() > 0
     p.expect(gradients(learner), e1, e2)
 
 
 def test_the_straight_through_surrogate_takes_a_slope_of_one() -> None:
-    class Sign(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.sign(x)
-
     rule = dfa().rules[0].model_copy(update={"credit": Gradient(surrogate="straight_through")})
     learner, _, _ = setup(Wiring(name="dfa", rules=(rule,)), Sign)
     p, B = Pass(learner, torch.sign), values(learner)
-    p.expect(gradients(learner), p.e @ B["output->1"], p.e @ B["output->3"])
+    p.expect(gradients(learner), p.e @ B["output->1.sign"], p.e @ B["output->3.sign"])
+
+
+# Found: RReLU draws its slopes again for y = phi(h - beta d), so z - y is noise where nothing arrives.
+def test_a_random_activation_keeps_its_draw_for_the_target() -> None:
+    learner, _, _ = setup(rec_lra(depth=1), nn.RReLU)
+    with torch.no_grad():
+        for synapse in learner.error_synapses().values():
+            synapse.zero_()
+    got = gradients(learner)
+    assert got["0.weight"].abs().max() == 0
+    assert got["2.weight"].abs().max() == 0
 
 
 @pytest.mark.parametrize("norm", [1e-3, 0.05, 1e3])

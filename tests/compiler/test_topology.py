@@ -1,7 +1,7 @@
 """Sites, blocks and error edges on the residual networks of the zoo, and wirings drawn by hand."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import networkx as nx
 import pytest
@@ -27,6 +27,7 @@ from wiring import (
     Recursive,
     Rule,
     Sites,
+    SiteStructure,
     Skip,
     Target,
     Wiring,
@@ -142,6 +143,107 @@ def test_every_carrier_belongs_to_one_region_and_every_parameter_to_some(name: s
     assert len(owned) == len(set(owned))
     read = {name for region in errors.parts.regions.values() for name in region.parameters}
     assert read == errors.flow.trainable
+
+
+def structure(model: nn.Module, *inputs: Tensor) -> SiteStructure:
+    """What a topology may ask about a model with five classes."""
+    labels = torch.randint(5, (inputs[0].shape[0],))
+    return plan(Source(model, bp(), nn.functional.cross_entropy, None, None), Inputs(inputs), labels).errors.structure
+
+
+class Block(nn.Module):
+    """``x + branch(norm(x))`` with what transformers, rotary embeddings and stochastic depth add to it."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.norm, self.qkv, self.proj = nn.LayerNorm(8), nn.Linear(8, 24), nn.Linear(8, 8)
+        self.up, self.act, self.down = nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)
+
+    def attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
+        if self.kind == "rotary":
+            cosine, sine = torch.linspace(0, 1, 4).cos(), torch.linspace(0, 1, 4).sin()
+            q, k = (
+                torch.cat([a * cosine - b * sine, a * sine + b * cosine], -1) for a, b in ((t[..., :4], t[..., 4:]) for t in (q, k))
+            )
+        scores = q @ k.transpose(1, 2)
+        if mask is not None:
+            scores = scores.masked_fill(mask[:, None, :], -1e9)
+        mixed: Tensor = self.proj(scores.softmax(-1) @ v)
+        return mixed
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        branch = self.attend(x, mask)
+        if self.kind == "stochastic depth":
+            branch = branch * (torch.rand(x.shape[0], 1, 1) < 0.8) / 0.8
+        x = x + branch
+        return x + self.down(self.act(self.up(x)))
+
+
+class Transformer(nn.Module):
+    """Two blocks on embedded tokens; pads are 0."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.embedding, self.head = nn.Linear(6, 8), nn.Linear(8, 5)
+        self.blocks = nn.ModuleList([Block(kind), Block(kind)])
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.embedding(x)
+        for block in self.blocks:
+            x = block(x, mask)
+        logits: Tensor = self.head(x.mean(1))
+        return logits
+
+
+TRANSFORMER = tuple(f"blocks.{n}.{site}" for n in (0, 1) for site in ("add", "act", "add:2"))
+
+
+def test_the_sites_of_a_transformer() -> None:
+    assert structure(Transformer("plain"), torch.randn(4, 7, 6)).sites == TRANSFORMER
+
+
+# Found: dominators are taken over every node that depends on some input, so a mask given as an input hides the fork.
+def test_an_attention_mask_among_the_inputs_hides_no_block() -> None:
+    assert structure(Transformer("masked"), torch.randn(4, 7, 6), torch.zeros(4, 7, dtype=torch.bool)).sites == TRANSFORMER
+
+
+# Found: a random number has no source, so it counts as another input and hides the fork.
+def test_stochastic_depth_hides_no_block() -> None:
+    assert structure(Transformer("stochastic depth"), torch.randn(4, 7, 6)).sites == TRANSFORMER
+
+
+# Found: ``a * sin + b * cos`` of two halves of one vector counts as a residual sum.
+def test_rotary_embeddings_are_no_residual_sums() -> None:
+    assert structure(Transformer("rotary"), torch.randn(4, 7, 6)).sites == TRANSFORMER
+
+
+class Leading(nn.Module):
+    """An activation whose value only leaves the graph of gradients, as a statistic or a straight-through estimator."""
+
+    def __init__(self, write: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.second, self.head, self.write = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 5), write
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(torch.relu(self.second(self.write(self.first(x)))))
+        return logits
+
+
+# Found: a value behind which no gradient flows to the output becomes a site, credited for nothing (or refused, as a sign is).
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x * torch.sigmoid(x).detach(),
+        lambda x: x + (torch.sign(x) - x).detach(),
+        lambda x: x + (torch.tanh(x) - x).detach(),
+    ],
+    ids=["detached gate", "straight-through sign", "straight-through tanh"],
+)
+def test_an_activation_that_no_gradient_leaves_is_no_site(write: Callable[[Tensor], Tensor]) -> None:
+    assert structure(Leading(write), torch.randn(4, 6)).sites == ("relu",)
 
 
 # ------------------------------------------------------------------------------------------------ recursion
