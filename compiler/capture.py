@@ -1,5 +1,8 @@
 """nn.Module -> functional graph of ATen operators, by torch.export."""
 
+import contextlib
+import io
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -101,7 +104,7 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
     """
     wrapped = Picked(model, output)
     try:
-        with warnings.catch_warnings(), _refuse_own_functions(), _refuse_no_grad_under_autocast(), _plain_dtypes():
+        with warnings.catch_warnings(), _quiet_export(), _refuse_own_functions(), _refuse_no_grad_under_autocast(), _plain_dtypes():
             warnings.simplefilter("ignore")
             program = torch.export.export(wrapped, inputs.args, inputs.keywords(), strict=False)
             _detach_no_grad_blocks(program.graph_module)
@@ -219,12 +222,12 @@ def _refuse_no_grad_under_autocast() -> Iterator[None]:
 
     def checked(self: torch.no_grad) -> None:
         caller = str(sys._getframe(1).f_globals.get("__name__", ""))
-        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-            if not caller.startswith("torch."):
-                raise CaptureError(
-                    f"The model enters torch.no_grad() inside an autocast block ({caller}); torch.export would forget it and train through it. "
-                    "Use .detach() on the results, or autocast the whole model by compile(..., autocast=...)."
-                )
+        autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+        if autocast and not caller.startswith("torch."):
+            raise CaptureError(
+                f"The model enters torch.no_grad() inside an autocast block ({caller}); torch.export would forget it and train through it. "
+                "Use .detach() on the results, or autocast the whole model by compile(..., autocast=...)."
+            )
         enter(self)
 
     torch.no_grad.__enter__ = checked  # type: ignore[method-assign]
@@ -232,6 +235,27 @@ def _refuse_no_grad_under_autocast() -> Iterator[None]:
         yield
     finally:
         torch.no_grad.__enter__ = enter  # type: ignore[method-assign]
+
+
+@contextmanager
+def _quiet_export() -> Iterator[None]:
+    """Export logs and prints whole graphs before it raises, where the error that becomes of it says it in a line.
+
+    What the model itself prints while it is captured is handed on when the capture succeeds.
+    """
+    loggers = [logging.getLogger(name) for name in ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            yield
+        sys.stdout.write(out.getvalue())
+        sys.stderr.write(err.getvalue())
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

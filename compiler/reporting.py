@@ -8,18 +8,22 @@ from compiler.analysis import Reach
 from compiler.cost import flops, peak_activation_bytes
 from compiler.report import EdgeReport, Report, SiteReport
 from compiler.resolve import ErrorEdge
-from wiring import Mirror, Sites, Wiring, bp
+from compiler.sites import FLAT
+from wiring import Gradient, Mirror, Sites, Wiring, bp
 
 if TYPE_CHECKING:
     from compiler.program import UpdateProgram
 
 
 def backpropagation(program: "UpdateProgram") -> Wiring:
-    """Backpropagation over the very sites of a program, to compare it with."""
-    where = program.wiring.sites
-    names = tuple(glob.escape(name) for name in program.plan.errors.sites)
-    sites = Sites(include=names, modules=where.modules, blocks=where.blocks)
-    return bp().model_copy(update={"sites": sites, "frozen": program.wiring.frozen})
+    """Backpropagation over the very sites of a program, to compare it with; straight through activations without a derivative."""
+    where, found = program.wiring.sites, program.plan.errors.sites
+    sites = Sites(include=tuple(glob.escape(name) for name in found), modules=where.modules, blocks=where.blocks)
+    plain = bp().rules[0]
+    flat = [glob.escape(name) for name, site in found.items() if site.activation in FLAT]
+    through = {"credit": Gradient(surrogate="straight_through")}
+    rules = (*(plain.model_copy(update={"at": name, **through}) for name in flat), plain)
+    return Wiring(name="bp", rules=rules, sites=sites, frozen=program.wiring.frozen)
 
 
 def report(program: "UpdateProgram") -> Report:

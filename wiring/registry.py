@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wiring import presets
 from wiring.errors import OptionError, WiringError
+from wiring.spec import InvalidWiring
 from wiring.text import parse_call
 from wiring.wiring import Wiring
 
@@ -50,7 +51,10 @@ def parse_wiring(text: str) -> Wiring:
     if unknown:
         offers = f"It takes: {', '.join(accepted)}." if accepted else "It takes none."
         raise OptionError(f"Preset {name!r} has no option {unknown[0]!r}. {offers}")
-    return PRESETS[name](**options)
+    try:
+        return PRESETS[name](**options)
+    except InvalidWiring as error:
+        raise InvalidWiring(f"Preset {text!r} cannot be built. {error}") from error
 
 
 def _from_file(path: Path) -> Wiring:

@@ -39,7 +39,7 @@ class Rule(Record):
     at: str = "*"
     topology: SerializeAsAny[Topology]
     signal: Signal = "error"
-    synapse: SerializeAsAny[Synapse] = Mirror()
+    synapse: SerializeAsAny[Synapse] = Mirror(weights="forward")
     credit: SerializeAsAny[Credit] = Gradient()
     plasticity: SerializeAsAny[Plasticity] = Fixed()
     reduction: Literal["mean", "sum"] = "mean"

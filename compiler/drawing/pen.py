@@ -24,7 +24,7 @@ Place = Literal["left", "center", "right"]
 def ruler(text: str, points: float, bold: bool) -> float:
     """The width of a text in inches, with room for the hinting of small type and for other sans-serif fonts."""
     width, _, _ = TextToPath().get_text_width_height_descent(text, _font(points, bold), ismath=False)
-    return 0.8 * float(width) / 72
+    return 1.04 * float(width) / 72
 
 
 def _font(points: float, bold: bool) -> FontProperties:
