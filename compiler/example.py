@@ -59,12 +59,7 @@ def describe_leaf(leaf: Any) -> object:
     return leaf
 
 
-def signature(inputs: Inputs, labels: Any, model: nn.Module) -> Signature:
+def signature(inputs: Inputs, labels: Any, modules: Iterable[nn.Module]) -> Signature:
     """The key under which a traced step is cached: inputs, labels, and which modules are in training mode."""
     leaves: Iterable[Any] = [*inputs.leaves(), *pytree.tree_leaves(labels)]
-    return (*map(describe_leaf, leaves), tuple(module.training for module in model.modules()))
-
-
-def cast_floats(x: Any, function: Any) -> Any:
-    """Apply ``function`` to every tensor of a tree."""
-    return pytree.tree_map_only(Tensor, function, x)
+    return (*map(describe_leaf, leaves), tuple([module.training for module in modules]))

@@ -123,11 +123,17 @@ def _bind(plan: Plan, buffers: Mapping[str, Tensor], inputs: Inputs, data: tuple
 
 
 def _simplify(module: fx.GraphModule) -> None:
-    """Drop what the wiring does not use, and aliases, which cost a launch each."""
+    """Drop what the wiring does not use, and aliases and double transpositions, which cost a launch each."""
     graph = module.graph
     aten = torch.ops.aten
     for node in list(graph.nodes):
         if node.op == "call_function" and node.target in (aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default):
+            node.replace_all_uses_with(node.args[0])
+        elif (
+            node.op == "call_function" and node.target is aten.t.default and getattr(node.args[0], "target", None) is aten.t.default
+        ):
+            node.replace_all_uses_with(node.args[0].args[0])
+        elif node.op == "call_function" and node.target is aten.permute.default and list(node.args[1]) == sorted(node.args[1]):
             node.replace_all_uses_with(node.args[0])
         elif node.op == "call_function" and node.target in (aten.view.default, aten._unsafe_view.default):
             source = node.args[0]

@@ -32,10 +32,11 @@ class UpdateProgram:
     def __init__(self, source: Source, inputs: Inputs, labels: Any) -> None:
         self.source = source
         self.inputs, self.labels = inputs, labels
+        self._modules = list(source.model.modules())
         self._steps: dict[tuple[Signature, bool], Lowered] = {}
         self.plan: Plan = plan(source, inputs, labels)
         self.lowered: Lowered = trace(source, self.plan, inputs, labels, probe=False)
-        self._steps[signature(inputs, labels, source.model), False] = self.lowered
+        self._steps[signature(inputs, labels, self._modules), False] = self.lowered
         self._probed: Lowered | None = None
 
     @property
@@ -64,7 +65,7 @@ class UpdateProgram:
             EdgeError: the new shape asks for error parameters of other shapes.
         """
         inputs = Inputs.of(x)
-        key = signature(inputs, y, self.source.model), probe
+        key = signature(inputs, y, self._modules), probe
         if key not in self._steps:
             self._check(inputs, y)
             planned = plan(self.source, inputs, y)

@@ -58,6 +58,9 @@ class ClassLabels:
 
     def check(self, labels: Tensor) -> None:
         """Raises LabelError where an index is out of range."""
+        low, high = torch.aminmax(labels)
+        if 0 <= int(low) and int(high) < self.classes:
+            return
         wrong = labels[((labels < 0) | (labels >= self.classes)) & (labels != self.ignored)]
         if wrong.numel():
             raise LabelError(

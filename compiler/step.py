@@ -125,11 +125,15 @@ class Step:
             v = next(r.head for r in self.plan.errors.parts.regions.values() if r.name == OUTPUT).meta["val"]
             with task("signal"):
                 like = torch.empty(v.shape, dtype=v.dtype, device=v.device)
-                self.sent[key] = Flow(one_hot(labels, like))
+                self.sent[key] = self._neutral(one_hot(labels, like))
         elif OUTPUT in self.credits:
             with task("signal"):
-                self.sent[key] = self.error if wanted == "error" else Flow(torch.sign(self.error.value))
+                self.sent[key] = self.error if wanted == "error" else self._neutral(torch.sign(self.error.value))
         return self.sent.get(key)
+
+    def _neutral(self, signal: Tensor) -> Flow:
+        """A signal at the scale of the output's error, so that its linear descendants are batch means as they come."""
+        return Flow(signal * (1.0 / self.plan.scale), self.plan.scale)
 
     # ------------------------------------------------------------------ what can run, runs
 

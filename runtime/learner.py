@@ -44,6 +44,8 @@ class Learner(nn.Module):
         self.backend = backend
         self._execute = executor(backend)
         self.model = program.model
+        self._parameters_at = _places(program.model, "_parameters")
+        self._buffers_at = _places(program.model, "_buffers")
         self.synapses = nn.ParameterDict()
         for name, value in program.start(seed).items():
             learns = program.error_parameters[name].learns
@@ -91,26 +93,24 @@ class Learner(nn.Module):
     def run(self, lowered: Lowered, x: Any, y: Any) -> list[Tensor]:
         """Execute a traced step on the present parameters, changing nothing; results in the layout's order."""
         layout = lowered.layout
-        forward, buffers = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         labels = [leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor)]
         for check in lowered.class_labels:
             check.check(labels[check.leaf])
-        inputs: list[Tensor] = [forward[name] for name in layout.parameters]
-        inputs += [buffers[name] for name in layout.buffers]
+        inputs = [_at(self._parameters_at[name]) for name in layout.parameters]
+        inputs += [_at(self._buffers_at[name]) for name in layout.buffers]
         inputs += [self.synapses[_key(name)] for name in layout.synapses]
         return list(self._execute(lowered, [*inputs, *Inputs.of(x).tensors(), *labels]))
 
     def _accept(self, lowered: Lowered, results: list[Tensor]) -> None:
         layout = lowered.layout
-        forward, buffers = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         rest = iter(results[3:])
         with torch.no_grad():
             for name in layout.gradients:
-                _add(forward[name], next(rest))
+                _add(_at(self._parameters_at[name]), next(rest))
             for name in layout.error_gradients:
                 _add(self.synapses[_key(name)], next(rest))
             for name in layout.new_buffers:
-                buffers[name].copy_(next(rest))
+                _at(self._buffers_at[name]).copy_(next(rest))
 
     def extra_repr(self) -> str:
         return f"wiring={self.program.wiring.name!r}, backend={self.backend!r}"
@@ -121,11 +121,23 @@ def _key(name: str) -> str:
     return name.replace(".", "/")
 
 
-def _add(parameter: nn.Parameter, update: Tensor) -> None:
+def _add(parameter: Tensor, update: Tensor) -> None:
     if parameter.grad is None:
         parameter.grad = update
     else:
         parameter.grad += update
+
+
+Place = tuple[dict[str, Tensor], str]
+
+
+def _places(model: nn.Module, kind: str) -> dict[str, Place]:
+    """Where each parameter or buffer lies: looked up once, so that a step need not walk the modules."""
+    return {f"{path}.{key}".lstrip("."): (getattr(m, kind), key) for path, m in model.named_modules() for key in getattr(m, kind)}
+
+
+def _at(place: Place) -> Tensor:
+    return place[0][place[1]]
 
 
 def named_results(lowered: Lowered, results: list[Tensor]) -> Mapping[str, dict[str, Tensor]]:

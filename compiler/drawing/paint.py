@@ -67,7 +67,7 @@ def _own_settings() -> Iterator[None]:
 
 
 def paint(shown: Diagram) -> Pen:
-    """Everything from the back to the front: frames, forward links, error wires, boxes, and what stands above them."""
+    """Everything from the back to the front: frames, forward links, error wires, boxes; what it means stands on top."""
     laid = lay_out(shown, ruler)
     lines = legend(shown)
     above = 0.68 + ROW * (len(shown.caption) + len(lines))
@@ -84,6 +84,8 @@ def paint(shown: Diagram) -> Pen:
     for source, target in shown.links:
         _link(source, target, laid, pen)
     _wires(shown, laid, pen)
+    for frame in laid.frames:
+        pen.text(frame.label, frame.group.name, LABEL, GREY, bold=True)
     for name, box in shown.boxes.items():
         _box(box, laid.places[name], pen)
     return pen
@@ -97,7 +99,6 @@ def _heading_width(shown: Diagram, lines: Sequence[Entry]) -> float:
 def _frame(frame: Frame, pen: Pen) -> None:
     size = frame.right - frame.left, frame.bottom - frame.top
     pen.box((frame.left, frame.top), size, shade(frame.depth), "#c3cfdc", name=f"group:{frame.group.name}", radius=0.1)
-    pen.text(frame.label, frame.group.name, LABEL, GREY, bold=True)
 
 
 def _link(source: str, target: str, laid: Layout, pen: Pen) -> None:

@@ -2,7 +2,7 @@
 
 from compiler.drawing.diagram import Diagram, Style, Wire
 from compiler.drawing.grid import LANE
-from compiler.drawing.layout import Layout
+from compiler.drawing.layout import CHANNEL, Layout
 from compiler.drawing.strokes import RADIUS, Place, Point, Stroke, rounded, sway
 
 ASIDE = 0.32  # of straight wires from the forward line, inches
@@ -98,6 +98,6 @@ def _spaced(place: Place, number: int, count: int) -> float:
 def _channel(row: int, way: str, name: str, style: Style, laid: Layout) -> float:
     upper, lower = laid.gaps[row]
     lines = laid.cabling.channels[row]
-    first = upper + 0.08 if way == "hears" else lower - 0.08 - 0.09 * sum(kind == "sends" for kind, _ in lines)
+    first = upper + 0.08 if way == "hears" else lower - 0.08 - CHANNEL * sum(kind == "sends" for kind, _ in lines)
     same = [port for kind, port in lines if kind == way]
-    return first + 0.09 * (same.index((name, style)) + (way == "sends"))
+    return first + CHANNEL * (same.index((name, style)) + (way == "sends"))

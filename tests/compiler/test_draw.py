@@ -42,7 +42,7 @@ EDGES = (
 def by_hand() -> wiring.Wiring:
     """Edges in both directions, under a name that no format takes as it is."""
     edges = tuple(wiring.Edge(source=source, target=target) for source, target in EDGES)
-    rule = wiring.Rule(topology=wiring.Explicit(edges=edges), synapse=wiring.Sparse(), credit=wiring.Gradient())
+    rule = wiring.Rule(topology=wiring.Explicit(edges=edges), signal="target", synapse=wiring.Sparse(), credit=wiring.Gradient())
     return wiring.Wiring(name='by "hand" & <$eye$>\\', rules=(rule,))
 
 
@@ -58,7 +58,6 @@ PROGRAMS: dict[str, tuple[str, Callable[[], wiring.Wiring]]] = {
     "mixture": ("resnet8:width=4", mixture),
     "by hand": ("resnet8:width=2", by_hand),
     "inception": ("inception", wiring.lra_e),
-    "inception direct": ("inception", wiring.drtp),
     "densenet": ("densenet", wiring.fa),
     "two inputs": ("two_inputs", wiring.sdfa),
 }
@@ -162,12 +161,12 @@ def test_boxes_say_what_their_region_computes() -> None:
 
 
 def test_title_counts_and_caption_names_the_signal() -> None:
-    shown = diagram(program("resnet18"))
-    numbers = program("resnet18").report().error_parameters
-    assert shown.title == "rec_lra on ImageNetResNet"
-    assert shown.subtitle == f"17 sites, 17 error edges, {numbers:,} error parameters"
+    shown = diagram(program("mlp"))
+    numbers = program("mlp").report().error_parameters
+    assert shown.title == "kp on Sequential"
+    assert shown.subtitle == f"3 sites, 3 error edges, {numbers:,} error parameters"
     assert shown.caption[1] == "The output sends its error."
-    assert diagram(program("inception direct")).caption[1] == "The output sends the target."
+    assert diagram(program("by hand")).caption[1] == "The output sends the target."
     assert diagram(program("two inputs")).caption[1] == "The output sends its error's sign."
 
 
