@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,6 +94,16 @@ class UpdateProgram:
     def explain(self) -> str:
         """The report as text for people."""
         return explain(self.report())
+
+    def draw(self, path: str | Path) -> Path:
+        """Write the forward graph with its error wiring on top, as SVG, PNG or DOT by the path's suffix.
+
+        Raises:
+            DrawError: another suffix, or a folder that cannot be written.
+        """
+        from compiler.draw import draw  # matplotlib takes a third of a second to load
+
+        return draw(self, path)
 
     def _check(self, inputs: Inputs, labels: Any) -> None:
         want, got = self.inputs.leaves(), inputs.leaves()

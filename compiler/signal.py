@@ -59,7 +59,7 @@ class ClassLabels:
     def check(self, labels: Tensor) -> None:
         """Raises LabelError where an index is out of range."""
         low, high = torch.aminmax(labels)
-        if 0 <= int(low) and int(high) < self.classes:
+        if int(low) >= 0 and int(high) < self.classes:
             return
         wrong = labels[((labels < 0) | (labels >= self.classes)) & (labels != self.ignored)]
         if wrong.numel():
@@ -84,4 +84,6 @@ def class_labels(graph: fx.Graph, placeholders: dict[fx.Node, int]) -> list[Clas
 
 def loss_name(loss: Loss) -> str:
     """A loss's name for messages."""
-    return type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", repr(loss))
+    if isinstance(loss, functools.partial):
+        return loss_name(loss.func)
+    return type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", type(loss).__name__)

@@ -11,7 +11,7 @@ from compiler.blocks import residual_sums
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow, analyse, module_path, op_name, shape
 from compiler.errors import SiteError
-from wiring import Sites
+from wiring import OUTPUT, Sites
 from wiring.match import fits_any
 
 SMOOTH = {
@@ -150,7 +150,7 @@ def _stem(node: fx.Node, op: str) -> str:
 
 def _numbered(sites: Iterable[Site]) -> list[Site]:
     """The second use of one module is ``name:2``."""
-    seen: Counter[str] = Counter()
+    seen: Counter[str] = Counter({OUTPUT: 1})
     numbered = []
     for site in sites:
         seen[site.name] += 1
