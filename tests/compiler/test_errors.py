@@ -445,7 +445,6 @@ def test_a_loss_that_is_no_scalar() -> None:
         compile(mlp(), bp(), data(), _named("pair", lambda v, y: (F.cross_entropy(v, y), v)))
 
 
-# Found: a partial is named by its repr.
 def test_a_partial_loss_is_named_after_its_function() -> None:
     with refused(LossError, "Loss 'cross_entropy'"):
         compile(mlp(), bp(), data(), functools.partial(F.cross_entropy, reduction="none"))
@@ -560,6 +559,24 @@ def test_a_loss_that_is_not_finite_changes_nothing(poison: float) -> None:
     for name, parameter in program.named_parameters():
         assert (parameter.grad is None) == (grads[name] is None)
         assert parameter.grad is None or torch.equal(parameter.grad, grads[name])
+
+
+# Found: a module called "output" at the top of the model takes the name of the output, and its error "travels in a circle".
+def test_an_activation_called_output() -> None:
+    model = nn.Sequential()
+    for name, module in (("first", nn.Linear(6, 8)), ("output", nn.Tanh()), ("head", nn.Linear(8, 5))):
+        model.add_module(name, module)
+    program = Learner(compile(model, dfa(), data()))
+    program.learn(*data())
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+# Found: a parameter's exact name is read as a pattern only, so brackets in it never fit.
+def test_a_frozen_parameter_with_brackets_in_its_name() -> None:
+    model = nn.Sequential()
+    for name, module in (("a[0]", nn.Linear(6, 8)), ("b", nn.Tanh()), ("c", nn.Linear(8, 5))):
+        model.add_module(name, module)
+    compile(model, bp().model_copy(update={"frozen": ("a[0].weight",)}), data())
 
 
 def test_an_unknown_backend() -> None:
