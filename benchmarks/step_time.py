@@ -92,7 +92,9 @@ def main() -> None:
     show(rows, times, options.threads, options.batch)
     if options.json is not None:
         facts = {"torch": torch.__version__, "machine": platform.processor() or platform.machine(), "threads": options.threads}
-        options.json.write_text(json.dumps({**facts, "batch": options.batch, "rounds": options.rounds, "rows": rows}, indent=2) + "\n")
+        options.json.write_text(
+            json.dumps({**facts, "batch": options.batch, "rounds": options.rounds, "rows": rows}, indent=2) + "\n"
+        )
 
 
 def row(text: str, times: dict[str, list[float]], floor: float) -> dict[str, float | str | None]:
@@ -105,7 +107,9 @@ def row(text: str, times: dict[str, list[float]], floor: float) -> dict[str, flo
 def show(rows: list[dict[str, float | str | None]], times: dict[str, list[float]], threads: int, batch: int) -> None:
     """Print the table."""
     base = statistics.median(times["eager BP"]) * 1e3
-    table = Table(title=f"Step time over eager BP ({base:.0f} ms), 13-convolution ResNet, batch {batch} at 3x32x32, {threads} thread(s)")
+    table = Table(
+        title=f"Step time over eager BP ({base:.0f} ms), 13-convolution ResNet, batch {batch} at 3x32x32, {threads} thread(s)"
+    )
     for heading in ("wiring", "step / BP", "quartiles", "FLOPs / BP", "bound"):
         table.add_column(heading, justify="left" if heading == "wiring" else "right")
     for entry in rows:

@@ -1,7 +1,7 @@
 """Residual blocks: where a sum joins paths that forked, and how blocks nest in stages.
 
-A sum of two values closes a block when its immediate dominator, the last node through which every path to the sum runs, is
-a hidden value (or one of the two summands). The block is what lies between; its module is the innermost one that ran the
+A sum of two values closes a block when parameters lie on a path to it and its immediate dominator, the last node through which every path to the sum runs, is
+a hidden value. The block is what lies between; its module is the innermost one that ran the
 sum, and what else that module holds belongs to it too, as the shared first activation of a pre-activation block.
 """
 
@@ -20,9 +20,9 @@ def residual_sums(graph: fx.Graph, flow: Dataflow) -> dict[fx.Node, fx.Node]:
     """Each residual sum and the node where its paths fork, in topological order; of a chain of sums only the last."""
     web = nx.DiGraph()
     for node in graph.nodes:
-        if node in flow.data:
-            sources = [source for source in node.all_input_nodes if source in flow.data]
-            web.add_edges_from((source, node) for source in sources or [SOURCE])
+        if node in flow.carriers:
+            sources: list[fx.Node | str] = [*flow.inputs(node)] or [SOURCE]
+            web.add_edges_from((source, node) for source in sources)
     if SOURCE not in web:
         return {}
     dominators = nx.immediate_dominators(web, SOURCE)
@@ -33,10 +33,10 @@ def residual_sums(graph: fx.Graph, flow: Dataflow) -> dict[fx.Node, fx.Node]:
         operands = flow.inputs(node)
         fork = dominators[node]
         if len(operands) == 2 and all(shape(o) == shape(node) for o in operands) and fork != SOURCE:
-            hidden = fork in flow.carriers or fork in operands
             chained = flow.users(node)
             inner = len(chained) == 1 and op_name(chained[0]) == "add" and dominators.get(chained[0]) is fork
-            if hidden and not inner:
+            learns = any(source in flow.weights for between in _between(fork, node) for source in between.all_input_nodes)
+            if learns and not inner:
                 found[node] = fork
     return found
 

@@ -62,7 +62,13 @@ def pick(value: Any, output: Output) -> Tensor:
     """
     found = value
     if callable(output):
-        found = output(value)
+        try:
+            found = output(value)
+        except Exception as error:
+            raise OutputError(
+                f"The function given as output= fails on the {type(value).__name__} that the model returns: {error}. "
+                f"Pick {_names(value) or 'a tensor [N, ...]'}."
+            ) from error
     elif output is not None:
         found = _part(value, output)
     if isinstance(found, Tensor):
@@ -113,12 +119,28 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
         raise
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
+        itself = _fails_by_itself(wrapped, inputs)
+        if itself is not None:
+            raise CaptureError(
+                f"Model {type(model).__name__} fails on the example by itself: {itself}. Pass example=(x, y) with an x that model(x) takes."
+            ) from error
         raise CaptureError(
             f"Model {type(model).__name__} cannot be captured by torch.export: {reason} "
             "Rewrite the data-dependent part (control flow on tensor values, .item(), own C++ operators), "
             "or compile the part of the model without it."
         ) from error
     return _read(program, model)
+
+
+def _fails_by_itself(model: nn.Module, inputs: Inputs) -> str | None:
+    """What the model says when it is simply called; its buffers and the random state stay as they are."""
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.func.functional_call(model, buffers, inputs.args, inputs.keywords())
+    except Exception as error:
+        return str(error).strip().split("\n")[0] or type(error).__name__
+    return None
 
 
 def _read(program: torch.export.ExportedProgram, model: nn.Module) -> Capture:

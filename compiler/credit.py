@@ -12,7 +12,7 @@ from torch import Tensor
 
 from compiler.errors import CreditError
 from compiler.flow import Flow
-from compiler.sites import FLAT, Site
+from compiler.sites import FLAT, RANDOM, Site
 from wiring import Gradient, Target
 from wiring.spec import Credit
 
@@ -86,6 +86,11 @@ def check_credit(spec: Credit, site: Site, wiring: str) -> None:
     Raises:
         CreditError: with both ways out.
     """
+    if isinstance(spec, Target) and site.activation in RANDOM:
+        raise CreditError(
+            f"Wiring {wiring!r} cannot give site {site.name!r} ({site.activation}) a target: the activation draws its slopes anew, so z - y "
+            "would be noise. Use credit=Gradient(), or an activation without random numbers."
+        )
     if isinstance(spec, Gradient) and spec.surrogate is None and site.activation in FLAT:
         raise CreditError(
             f"Wiring {wiring!r} cannot credit site {site.name!r} ({site.activation}): its derivative is zero almost everywhere. "

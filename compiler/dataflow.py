@@ -52,11 +52,13 @@ def module_path(node: fx.Node) -> str:
 class Dataflow:
     """``data``: nodes that depend on the model's inputs. ``carriers``: data nodes through which parameters get a gradient.
 
-    ``order``: each node's position. ``trainable``: parameters that want a gradient.
+    ``weights``: nodes without data that parameters get a gradient through (the parameters, a normalised weight). ``order``: each
+    node's position. ``trainable``: parameters that want a gradient.
     """
 
     data: frozenset[fx.Node]
     carriers: frozenset[fx.Node]
+    weights: frozenset[fx.Node]
     order: dict[fx.Node, int]
     trainable: frozenset[str]
 
@@ -85,16 +87,29 @@ def analyse(captured: Capture, trainable: Iterable[str]) -> Dataflow:
             sources = node.all_input_nodes
             if any(source in data for source in sources) or not sources:
                 data.add(node)
-            if op_name(node) not in NO_GRADIENT and _is_float(node) and any(source in gradient for source in sources):
+            if op_name(node) not in NO_GRADIENT and _has_gradient_dtype(node) and any(source in gradient for source in sources):
                 gradient.add(node)
     order = {node: position for position, node in enumerate(captured.graph.nodes)}
-    return Dataflow(frozenset(data), frozenset(data & gradient), order, wanted)
+    return Dataflow(
+        frozenset(data), frozenset(_leading_to(captured.output, data & gradient)), frozenset(gradient - data), order, wanted
+    )
 
 
-def _is_float(node: fx.Node) -> bool:
+def _leading_to(output: fx.Node, carriers: set[fx.Node]) -> set[fx.Node]:
+    """Those carriers through which a gradient comes back from the output: not what only detached values are made of."""
+    reached, stack = {output} & carriers, [output]
+    while stack:
+        for source in stack.pop().all_input_nodes:
+            if source in carriers and source not in reached:
+                reached.add(source)
+                stack.append(source)
+    return reached
+
+
+def _has_gradient_dtype(node: fx.Node) -> bool:
     value = node.meta.get("val")
     values = value if isinstance(value, tuple | list) else (value,)
-    return any(isinstance(v, Tensor) and v.is_floating_point() for v in values)
+    return any(isinstance(v, Tensor) and (v.is_floating_point() or v.is_complex()) for v in values)
 
 
 def channel_dim(node: fx.Node) -> int:

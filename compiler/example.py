@@ -1,6 +1,6 @@
 """What the user calls the model and the loss with, flattened once and put together again where it is needed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,8 @@ def describe_leaf(leaf: Any) -> object:
     return leaf
 
 
-def signature(inputs: Inputs, labels: Any, modules: Iterable[nn.Module]) -> Signature:
-    """The key under which a traced step is cached: inputs, labels, and which modules are in training mode."""
+def signature(inputs: Inputs, labels: Any, modules: Sequence[nn.Module]) -> Signature:
+    """The key under which a traced step is cached: inputs, labels, which modules train, and which parameters want a gradient."""
     leaves: Iterable[Any] = [*inputs.leaves(), *pytree.tree_leaves(labels)]
-    return (*map(describe_leaf, leaves), tuple([module.training for module in modules]))
+    flags = [m.training for m in modules] + [p.requires_grad for m in modules for p in m._parameters.values() if p is not None]
+    return (*map(describe_leaf, leaves), tuple(flags))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.utils._pytree as pytree
 from torch import Tensor, fx
 
 from compiler.capture import Capture
@@ -92,6 +93,11 @@ class Forward:
         value: Tensor = local[site.z]
         return value
 
+    def _same_mask(self, node: fx.Node, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Dropout of another tensor with the mask that the forward pass drew."""
+        probability, mask = float(node.args[1]), self._values[node][1]  # type: ignore[arg-type]
+        return value * mask * (1.0 / (1.0 - probability)), mask
+
     def phi_parameters(self, site: Site) -> list[str]:
         """The activation's own trainable parameters (PReLU)."""
         outside = [s for node in site.phi for s in node.all_input_nodes if s not in self.dataflow.data]
@@ -103,10 +109,14 @@ class Forward:
 
         def read(node: fx.Node) -> Any:
             if node not in known:
-                if node.op == "placeholder":
-                    name = self.captured.parameter(node)
-                    mirror = None if name is None else replaced(name)
-                    known[node] = self._values[node].detach() if mirror is None else mirror
+                names = parameters_behind(node, self.captured, self.dataflow)
+                mirrors = {name: value for name in names if (value := replaced(name)) is not None}
+                if not mirrors:
+                    known[node] = pytree.tree_map_only(Tensor, torch.detach, self._values[node])
+                elif node.op == "placeholder":
+                    known[node] = mirrors[names[0]]
+                elif node.target is torch.ops.aten.native_dropout.default:
+                    known[node] = self._same_mask(node, read(node.all_input_nodes[0]))
                 else:
                     known[node] = self._call(node, read)
             return known[node]
@@ -116,7 +126,7 @@ class Forward:
 
 def _cut(value: Tensor) -> Tensor:
     leaf = value.detach()
-    return leaf.requires_grad_() if value.is_floating_point() else leaf
+    return leaf.requires_grad_() if value.is_floating_point() or value.is_complex() else leaf
 
 
 def _signs(errors: ErrorGraph) -> bool:

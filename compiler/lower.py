@@ -1,7 +1,8 @@
 """Lowering: one step traced by make_fx into a flat graph of ATen operators, each annotated with its task."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +90,9 @@ def lower(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool
 
     flat = [*tensors.parameters.values(), *tensors.buffers.values(), *tensors.synapses.values(), *inputs.tensors()]
     flat += [label_leaves[place] for place in places]
-    with warnings.catch_warnings(), traceback.preserve_node_meta():
+    with warnings.catch_warnings(), traceback.preserve_node_meta(), _differentiable():
         warnings.simplefilter("ignore")
+        flat = [value.clone() if value.is_inference() else value for value in flat]
         module = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)(*flat)
     _simplify(module)
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
@@ -120,6 +122,13 @@ def _bind(plan: Plan, buffers: Mapping[str, Tensor], inputs: Inputs, data: tuple
             leaf = next(leaves)
             bound[node] = next(tensors) if isinstance(leaf, Tensor) else leaf
     return bound
+
+
+@contextmanager
+def _differentiable() -> Iterator[None]:
+    """Trace with gradients on, whatever the caller turned off; without oneDNN's fused recurrent layer, whose backward has no trace."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.backends.mkldnn.flags(enabled=False):
+        yield
 
 
 def _simplify(module: fx.GraphModule) -> None:

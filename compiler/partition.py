@@ -147,7 +147,7 @@ def check_steps(parts: Partition) -> None:
     """
     for region in parts.regions.values():
         for node in region.nodes:
-            if op_name(node) in STEPS and node is not region.head:
+            if op_name(node) in STEPS:
                 raise CreditError(
                     f"Operator {op_name(node)!r} ({node.name}) inside region {region.name!r} has a derivative of zero almost everywhere: "
                     "whatever lies behind it would get a silent zero update. Make it a site by Sites(include=...) under target credit, "

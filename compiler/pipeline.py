@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from compiler.capture import Capture, Output, capture
 from compiler.credit import check_credit
 from compiler.dataflow import Dataflow, analyse
-from compiler.errors import CreditError, LabelError, OutputError, SiteError, WiringWarning
+from compiler.errors import CreditError, InputError, LabelError, LossError, OutputError, SiteError, WiringWarning
 from compiler.example import Inputs
 from compiler.lower import Lowered, Tensors, lower
 from compiler.partition import parameters_behind
 from compiler.resolve import ErrorGraph, resolve
-from compiler.signal import Loss, error_scale
+from compiler.signal import Loss, error_scale, loss_name
 from compiler.sites import PIECEWISE
 from compiler.step import Plan
 from wiring import OUTPUT, Wiring
@@ -35,16 +35,19 @@ class Source:
     autocast: torch.dtype | None
 
 
-def plan(source: Source, inputs: Inputs, labels: Any) -> Plan:
-    """Everything before tracing: capture, sites, regions, error graph, and their checks.
+def plan(source: Source, inputs: Inputs, labels: Any, sure: bool = False) -> Plan:
+    """Everything before tracing: capture, sites, regions, error graph, and their checks. ``sure``: not the first shape.
 
     Raises:
         CompileError: one of its kinds, naming the thing, the reason and the way out.
     """
+    if any(isinstance(leaf, Tensor) and leaf.dim() > 0 and leaf.shape[0] == 0 for leaf in inputs.leaves()):
+        raise InputError("The batch is empty: it holds no sample to learn from. Pass at least one.")
+    _check_loss(source.loss)
     captured = capture(source.model, inputs, source.output)
     flow = analyse(captured, trainable(source.model, source.wiring))
     batch = _batch(captured, labels)
-    errors = resolve(captured, flow, source.wiring, batch)
+    errors = resolve(captured, flow, source.wiring, batch, sure)
     flow = errors.flow
     for site in errors.sites.values():
         check_credit(errors.rules[site.name].credit, site, source.wiring.name)
@@ -73,6 +76,15 @@ def trace(source: Source, planned: Plan, inputs: Inputs, labels: Any, probe: boo
     if missing:
         raise _unreached(source.wiring, missing)
     return lowered
+
+
+def _check_loss(loss: Loss) -> None:
+    own = [name for name, p in loss.named_parameters() if p.requires_grad] if isinstance(loss, nn.Module) else []
+    if own:
+        raise LossError(
+            f"Loss {loss_name(loss)!r} has parameters of its own ({', '.join(own)}), which no wiring credits. "
+            "Move them into the model, or freeze them by requires_grad_(False)."
+        )
 
 
 def trainable(model: nn.Module, wiring: Wiring) -> list[str]:

@@ -1,5 +1,6 @@
 """The update program: a model and a wiring, compiled; traced again and kept for every shape that it meets."""
 
+import copy
 import dataclasses
 import functools
 from pathlib import Path
@@ -69,7 +70,7 @@ class UpdateProgram:
         key = signature(inputs, y, self._modules), probe
         if key not in self._steps:
             self._check(inputs, y)
-            planned = plan(self.source, inputs, y)
+            planned = plan(self.source, inputs, y, sure=True)
             self._check_synapses(planned)
             self._steps[key] = trace(self.source, planned, inputs, y, probe)
         return self._steps[key]
@@ -79,6 +80,15 @@ class UpdateProgram:
         if self._probed is None:
             self._probed = trace(self.source, self.plan, self.inputs, self.labels, probe=True)
         return self._probed
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "UpdateProgram":
+        """The same program over a copy of the model: what was traced holds no values of the model's, so it is shared."""
+        twin = copy.copy(self)
+        memo[id(self)] = twin
+        twin.source = dataclasses.replace(self.source, model=copy.deepcopy(self.source.model, memo))
+        twin._modules = list(twin.source.model.modules())
+        twin._steps = dict(self._steps)
+        return twin
 
     @functools.cache  # noqa: B019 - a program lives as long as its twin
     def backpropagation(self) -> "UpdateProgram":

@@ -14,7 +14,7 @@ from compiler.mirrors import FORWARD, mirrored_weights
 from compiler.partition import Partition, check_steps, partition
 from compiler.sites import Found, Site, find_sites
 from compiler.synapses import Port, by_shape, find_operator
-from wiring import OUTPUT, Edge, Explicit, Fixed, Frozen, Mirror, Rule, SiteStructure, Wiring
+from wiring import OUTPUT, Edge, Explicit, Fixed, Frozen, LikeForward, Mirror, Rule, SiteStructure, Wiring
 from wiring.match import fits_any
 from wiring.spec import Plasticity, Synapse
 
@@ -94,8 +94,10 @@ def mode(synapse: Mirror) -> Mirror:
     return FORWARD if synapse.weights == "forward" else synapse
 
 
-def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> ErrorGraph:
+def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int, sure: bool = False) -> ErrorGraph:
     """Find the sites, ask the topology for every site's senders, and give every edge its synapse.
+
+    ``sure``: another shape of the same model has been resolved, so that axes as long as the batch need no second look.
 
     Raises:
         SiteError: no site, or a pattern that names none.
@@ -117,7 +119,7 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> Er
     check_steps(parts)
     sites = {site.name: site for site in found.sites}
     ports = _ports(sites, found, batch)
-    edges = {site: _edges(site, structure, rules[site], ports, wiring) for site in structure.sites}
+    edges = {site: _edges(site, structure, rules[site], ports, wiring, sure) for site in structure.sites}
     _refuse_cycles(edges, wiring)
     mirrors, parameters = _mirror_parameters(captured, flow, parts, edges, rules)
     for edge in (edge for arriving in edges.values() for edge in arriving if edge.parameter is not None):
@@ -180,7 +182,14 @@ def _ports(sites: Mapping[str, Site], found: Found, batch: int) -> dict[str, Por
     return {name: Port(name, shape(node), batch, channel_dim(node)) for name, node in nodes.items()}
 
 
-def _check_batch(port: Port) -> None:
+def _check_batch(port: Port, sure: bool) -> None:
+    """``sure``: an earlier shape has shown which axis is the batch."""
+    twice = len(port.shape) == 3 and port.channel == 2 and port.shape[0] == port.shape[1] == port.batch
+    if twice and not sure:
+        raise EdgeError(
+            f"Site {port.site!r} has shape {list(port.shape)}, two of whose axes are as long as the batch, so it cannot be told which one holds "
+            "the samples. Compile with an example batch of another size; and use batch-first modules (batch_first=True)."
+        )
     if not port.shape or port.shape[0] % port.batch:
         raise EdgeError(
             f"Site {port.site!r} has shape {list(port.shape)}, whose first axis is no multiple of the batch of {port.batch}, so errors cannot be "
@@ -188,7 +197,9 @@ def _check_batch(port: Port) -> None:
         )
 
 
-def _edges(site: str, structure: SiteStructure, rule: Rule, ports: Mapping[str, Port], wiring: Wiring) -> tuple[ErrorEdge, ...]:
+def _edges(
+    site: str, structure: SiteStructure, rule: Rule, ports: Mapping[str, Port], wiring: Wiring, sure: bool
+) -> tuple[ErrorEdge, ...]:
     topology = rule.topology
     drawn: Sequence[Edge]
     if isinstance(topology, Explicit):
@@ -208,8 +219,13 @@ def _edges(site: str, structure: SiteStructure, rule: Rule, ports: Mapping[str, 
                 )
             name = None
         else:
-            _check_batch(source)
-            _check_batch(target)
+            _check_batch(source, sure)
+            _check_batch(target, sure)
+            if isinstance(getattr(synapse, "init", None), LikeForward):
+                raise EdgeError(
+                    f"Edge {edge.source!r} -> {site!r} of wiring {wiring.name!r} shall start 'like_forward', but an own synapse has no forward "
+                    "weights to start from. Use KaimingUniform() or Normal(std=...), or synapse=Mirror(init=LikeForward())."
+                )
             name = f"{edge.source}->{site}"
         edges.append(
             ErrorEdge(edge.source, site, "adjacent" if adjacent else "skip", synapse, edge.plasticity or rule.plasticity, name)

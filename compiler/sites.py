@@ -22,6 +22,7 @@ PIECEWISE = {
     *("relu", "relu6", "leaky_relu", "hardtanh", "hardswish", "hardsigmoid", "prelu", "_prelu_kernel", "rrelu", "threshold"),
     *("softshrink", "hardshrink", "rrelu_with_noise"),
 }
+RANDOM = {"rrelu", "rrelu_with_noise"}
 FLAT = {"sign", "sgn", "heaviside"}
 ACTIVATIONS = SMOOTH | PIECEWISE | FLAT
 STEPS = FLAT | {"round", "floor", "ceil", "trunc"}

@@ -17,7 +17,7 @@ from compiler.backward import Backward
 from compiler.capture import Capture
 from compiler.credit import Arrival, credit
 from compiler.dataflow import Dataflow
-from compiler.errors import LossError
+from compiler.errors import LabelError, LossError
 from compiler.flow import Flow, plus
 from compiler.forward import Forward
 from compiler.partition import Region
@@ -99,9 +99,16 @@ class Step:
     def _loss(self, head: fx.Node, labels: Any) -> Tensor:
         v = self.forward.leaf(head)
         with task("loss"):
-            with self.plan.context():
-                loss = self.plan.loss(self.forward.value(self.plan.captured.output), labels)
             name = loss_name(self.plan.loss)
+            output = self.forward.value(self.plan.captured.output)
+            try:
+                with self.plan.context():
+                    loss = self.plan.loss(output, labels)
+            except Exception as error:
+                raise LabelError(
+                    f"Loss {name!r} refuses the output {_shown(output)} with labels {_shown(labels)}: {error}. "
+                    "Pass labels of the dtype and shape that it wants, or another loss."
+                ) from error
             if not isinstance(loss, Tensor) or loss.numel() != 1:
                 got = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
                 raise LossError(f"Loss {name!r} returns {got} and not one number. Reduce it with .mean() or reduction='mean'.")
@@ -227,8 +234,7 @@ class Step:
             receiver = Receiver(self.forward.leaf(site.z).detach(), displacement, self.sent[edge.target])
             vector = post_synaptic(edge.plasticity, receiver)
             gradient = torch.autograd.grad(arrived, self.synapses[name], vector.value.to(arrived.dtype))[0]
-            mean = 1.0 / self.plan.batch
-            self.error_updates[name] = Flow(gradient, vector.scale * sender.scale * mean)
+            self.error_updates[name] = Flow(gradient, vector.scale * sender.scale / self.plan.scale)
 
     def _update(self, region: Region, name: str, flow: Flow) -> None:
         """Add a region's share to a parameter's update: a batch mean, or a sum where the region's rule says so."""
@@ -271,6 +277,10 @@ class Step:
             return update
         length = torch.linalg.vector_norm(update)
         return update * torch.clamp(self.plan.wiring.reprojection / (length + 1e-12), max=1.0)
+
+
+def _shown(value: Any) -> str:
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def task(name: str) -> Any:

@@ -131,7 +131,7 @@ def draw(init: Init, shape: tuple[int, ...], generator: torch.Generator) -> Tens
     elif isinstance(init, Normal):
         value.normal_(0.0, init.std, generator=generator)
     else:
-        raise EdgeError(f"Init {init.kind!r} needs forward weights to start from. Use it with Mirror(weights='random').")
+        raise EdgeError(f"Init {init.kind!r} cannot be drawn. Use KaimingUniform(), GlorotUniform() or Normal(std=...).")
     return value
 
 
@@ -160,12 +160,15 @@ class DenseOperator:
 class SparseOperator(DenseOperator):
     """Dense with zeros; learning keeps the zeros, since the transmission masks them."""
 
-    def start(self, spec: Sparse, shape: tuple[int, ...], source: Port, generator: torch.Generator) -> Tensor:  # type: ignore[override]
+    def shape(self, spec: Sparse, source: Port, target: Port) -> tuple[int, ...]:  # type: ignore[override]
         if spec.fan_in > source.units:
             raise EdgeError(
                 f"A sparse synapse from {source.site!r} wants fan_in={spec.fan_in}, but the sender has only {source.units} units. "
                 f"Use fan_in <= {source.units}."
             )
+        return super().shape(spec, source, target)  # type: ignore[arg-type]
+
+    def start(self, spec: Sparse, shape: tuple[int, ...], source: Port, generator: torch.Generator) -> Tensor:  # type: ignore[override]
         dense = draw(spec.init, shape, generator).reshape(source.units, -1)
         kept = torch.rand(dense.shape, generator=generator).topk(spec.fan_in, dim=0).indices
         return torch.zeros_like(dense).scatter(0, kept, dense.gather(0, kept)).reshape(shape)

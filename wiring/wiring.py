@@ -104,6 +104,8 @@ def mix(parts: Mapping[str, Wiring], *, name: str | None = None, sites: Sites | 
     Raises:
         InvalidWiring: a part is itself a mixture, or parts disagree on sites or re-projection.
     """
+    if not parts:
+        raise InvalidWiring("A mixture of nothing has no rule. Pass at least one part, as {'*': bp()}.")
     for pattern, part in parts.items():
         if len(part.rules) > 1:
             raise InvalidWiring(f"Part {part.name!r} for {pattern!r} is a mixture itself. Name its rules in this mixture instead.")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from architectures import CASES
 from torch import Tensor, nn
 
-from compiler import compile
+from compiler import CreditError, compile
 from runtime.learner import Learned, Learner
 from wiring import (
     PRESETS,
@@ -554,15 +554,11 @@ def test_the_straight_through_surrogate_takes_a_slope_of_one() -> None:
     p.expect(gradients(learner), p.e @ B["output->1.sign"], p.e @ B["output->3.sign"])
 
 
-# Found: RReLU draws its slopes again for y = phi(h - beta d), so z - y is noise where nothing arrives.
-def test_a_random_activation_keeps_its_draw_for_the_target() -> None:
-    learner, _, _ = setup(rec_lra(depth=1), nn.RReLU)
-    with torch.no_grad():
-        for synapse in learner.error_synapses().values():
-            synapse.zero_()
-    got = gradients(learner)
-    assert got["0.weight"].abs().max() == 0
-    assert got["2.weight"].abs().max() == 0
+def test_a_random_activation_gets_no_target() -> None:
+    """RReLU would draw its slopes again for y = phi(h - beta d), so that z - y were noise where nothing arrives."""
+    with pytest.raises(CreditError, match=r"'1'.*rrelu.*a target.*Gradient\(\)"):
+        setup(rec_lra(depth=1), nn.RReLU)
+    setup(dfa(), nn.RReLU)
 
 
 @pytest.mark.parametrize("norm", [1e-3, 0.05, 1e3])

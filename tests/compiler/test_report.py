@@ -13,7 +13,9 @@ from wiring import Dense, Edge, Explicit, Rule, Target, Wiring, mix
 
 
 def mlp(activation: type[nn.Module] = nn.Tanh) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(6, 8), activation(), nn.Linear(8, 8), activation(), nn.Linear(8, 8), activation(), nn.Linear(8, 3))
+    return nn.Sequential(
+        nn.Linear(6, 8), activation(), nn.Linear(8, 8), activation(), nn.Linear(8, 8), activation(), nn.Linear(8, 3)
+    )
 
 
 def program(model: nn.Module, algorithm: Wiring) -> UpdateProgram:

@@ -14,7 +14,9 @@ from runtime.models import build_model
 
 def small() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+    return nn.Sequential(
+        nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3)
+    )
 
 
 def batch(size: int = 5) -> tuple[Tensor, Tensor]:
@@ -70,7 +72,9 @@ def test_a_mirrors_gradient_is_its_own_tensor_so_that_clipping_scales_it_once() 
     own = learner("kp")
     own.eval()
     own.learn(*batch())
-    pairs = [(own.get_parameter(f"model.{name.removeprefix('mirror:')}"), synapse) for name, synapse in own.error_synapses().items()]
+    pairs = [
+        (own.get_parameter(f"model.{name.removeprefix('mirror:')}"), synapse) for name, synapse in own.error_synapses().items()
+    ]
     assert pairs
     assert all(weight.grad is not None and torch.equal(weight.grad, synapse.grad) for weight, synapse in pairs)
     before = pairs[0][0].grad.norm()
