@@ -90,8 +90,7 @@ def lower(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool
 
     flat = [*tensors.parameters.values(), *tensors.buffers.values(), *tensors.synapses.values(), *inputs.tensors()]
     flat += [label_leaves[place] for place in places]
-    with warnings.catch_warnings(), traceback.preserve_node_meta(), _differentiable():
-        warnings.simplefilter("ignore")
+    with _differentiable(), traceback.preserve_node_meta():
         flat = [value.clone() if value.is_inference() else value for value in flat]
         module = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)(*flat)
     _simplify(module)
@@ -127,8 +126,10 @@ def _bind(plan: Plan, buffers: Mapping[str, Tensor], inputs: Inputs, data: tuple
 @contextmanager
 def _differentiable() -> Iterator[None]:
     """Trace with gradients on, whatever the caller turned off; without oneDNN's fused recurrent layer, whose backward has no trace."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.backends.mkldnn.flags(enabled=False):
-        yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.inference_mode(False), torch.enable_grad(), torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 def _simplify(module: fx.GraphModule) -> None:
