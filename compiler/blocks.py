@@ -1,8 +1,8 @@
 """Residual blocks: where a sum joins paths that forked, and how blocks nest in stages.
 
-A sum of two values closes a block when parameters lie on a path to it and its immediate dominator, the last node through which every path to the sum runs, is
-a hidden value. The block is what lies between; its module is the innermost one that ran the
-sum, and what else that module holds belongs to it too, as the shared first activation of a pre-activation block.
+A sum of two values closes a block when parameters lie on a path to it and its immediate dominator, the last node through
+which every path to the sum runs, is a hidden value. The block is what lies between; its module is the innermost one that
+ran the sum, and what else that module holds belongs to it too, as the shared first activation of a pre-activation block.
 """
 
 from collections import Counter
