@@ -5,5 +5,5 @@ from fnmatch import fnmatchcase
 
 
 def fits_any(name: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the patterns fits the whole name."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    """Whether one of the patterns fits the whole name; a name always fits itself, brackets and all."""
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)

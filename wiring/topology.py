@@ -6,12 +6,12 @@ count the site among its error neurons, so that it is no site and its region bel
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 import networkx as nx
 from pydantic import Field, SerializeAsAny
 
+from wiring.match import fits_any
 from wiring.spec import Count, Plasticity, Record, Synapse, Word
 
 OUTPUT = "output"
@@ -41,7 +41,7 @@ class SiteStructure:
         for site in self.sites:
             parts = self.modules[site].split(".")
             paths = (".".join(parts[: n + 1]) for n in range(len(parts)))
-            found = next((path for path in paths if path and fnmatchcase(path, pattern)), None)
+            found = next((path for path in paths if path and fits_any(path, (pattern,))), None)
             if found is not None:
                 groups[site] = found
         return groups

@@ -1,11 +1,11 @@
 """The whole: a wiring is a name, its sites and an ordered list of rules; the first rule whose pattern fits a site decides it."""
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
+from wiring.match import fits_any
 from wiring.spec import (
     Credit,
     DirectKolenPollack,
@@ -77,7 +77,7 @@ class Wiring(Record):
 
     def rule(self, site: str) -> Rule | None:
         """The first rule that fits ``site``."""
-        return next((rule for rule in self.rules if fnmatchcase(site, rule.at)), None)
+        return next((rule for rule in self.rules if fits_any(site, (rule.at,))), None)
 
     def to_json(self) -> str:
         """The wiring as JSON text; ``from_json`` gives an equal wiring back."""

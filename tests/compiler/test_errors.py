@@ -314,6 +314,24 @@ def test_time_major_sites_as_long_as_the_batch_are_refused_too() -> None:
         compile(TimeMajor(), dfa(), (torch.randn(4, 4, 6), data()[1]))
 
 
+# Found: time-major [T, N, D] with T a multiple of N passes as rows of a sample, and errors land on the wrong samples.
+def test_time_major_sites_twice_as_long_as_the_batch_are_refused_too() -> None:
+    class TimeMajor(Written):
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.head(torch.tanh(self.first(x.transpose(0, 1))).mean(0))
+            return logits
+
+    with refused(EdgeError, "[8, 4, 8]", "batch_first=True"):
+        compile(TimeMajor(torch.tanh), dfa(), (torch.randn(4, 8, 6), data()[1]))
+
+
+# Found: a batch-first model with as many tokens as samples is refused (the zoo's mlp_mixer under dfa).
+def test_as_many_tokens_as_samples_batch_first() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Flatten(), nn.Linear(32, 5))
+    program = Learner(compile(model, dfa(), (torch.randn(4, 4, 6), data()[1])))
+    assert program.error_synapses()["output->1"].shape == (5, 4, 8)
+
+
 # ------------------------------------------------------------------------------------------------ credit
 
 
