@@ -1,7 +1,7 @@
 """Residual blocks: where a sum joins paths that forked, and how blocks nest in stages.
 
-A sum of two values closes a block when parameters lie on a path to it and its immediate dominator, the last node through
-which every path to the sum runs, is a hidden value. The block is what lies between; its module is the innermost one that
+A sum of two values closes a block when parameters lie on a path to it and one summand is computed from the other, or from
+a hidden value through which every path to the sum runs. The block is what lies between; its module is the innermost one that
 ran the sum, and what else that module holds belongs to it too, as the shared first activation of a pre-activation block.
 """
 
@@ -19,26 +19,37 @@ SOURCE = "source"
 def residual_sums(graph: fx.Graph, flow: Dataflow) -> dict[fx.Node, fx.Node]:
     """Each residual sum and the node where its paths fork, in topological order; of a chain of sums only the last."""
     web = nx.DiGraph()
+    behind: dict[fx.Node, set[fx.Node]] = {}
     for node in graph.nodes:
         if node in flow.carriers:
             sources: list[fx.Node | str] = [*flow.inputs(node)] or [SOURCE]
             web.add_edges_from((source, node) for source in sources)
+            behind[node] = {node}.union(*(behind[source] for source in flow.inputs(node)))
     if SOURCE not in web:
         return {}
     dominators = nx.immediate_dominators(web, SOURCE)
-    found = {}
-    for node in graph.nodes:
-        if node not in flow.carriers or op_name(node) != "add" or node not in dominators:
-            continue
-        operands = flow.inputs(node)
-        fork = dominators[node]
-        if len(operands) == 2 and all(shape(o) == shape(node) for o in operands) and fork != SOURCE:
-            chained = flow.users(node)
-            inner = len(chained) == 1 and op_name(chained[0]) == "add" and dominators.get(chained[0]) is fork
-            learns = any(source in flow.weights for between in _between(fork, node) for source in between.all_input_nodes)
-            if learns and not inner:
-                found[node] = fork
-    return found
+    forks = {node: fork for node in behind if (fork := _fork(node, flow, behind, dominators)) is not None}
+    return {node: fork for node, fork in forks.items() if not _chained(node, flow, forks)}
+
+
+def _fork(
+    node: fx.Node, flow: Dataflow, behind: Mapping[fx.Node, set[fx.Node]], dominators: Mapping[fx.Node | str, fx.Node | str]
+) -> fx.Node | None:
+    """Where the paths to a sum part: the summand that the other is computed from, else the sum's dominator; none if no block."""
+    operands = flow.inputs(node)
+    if op_name(node) != "add" or len(operands) != 2 or any(shape(operand) != shape(node) for operand in operands):
+        return None
+    one, other = operands
+    fork = one if one in behind[other] else other if other in behind[one] else dominators.get(node, SOURCE)
+    if not isinstance(fork, fx.Node):
+        return None
+    learns = any(source in flow.weights for between in _between(fork, node) for source in between.all_input_nodes)
+    return fork if learns else None
+
+
+def _chained(node: fx.Node, flow: Dataflow, forks: Mapping[fx.Node, fx.Node]) -> bool:
+    users = flow.users(node)
+    return len(users) == 1 and forks.get(users[0]) is forks[node]
 
 
 def block_levels(

@@ -108,6 +108,7 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
         CaptureError: torch.export refuses the model, or an own autograd.Function would lose its backward.
         OutputError: ``output`` picks no tensor.
     """
+    _refuse_cumulative_averages(model)
     wrapped = Picked(model, output)
     try:
         with warnings.catch_warnings(), _quiet_export(), _refuse_own_functions(), _refuse_no_grad_under_autocast(), _plain_dtypes():
@@ -130,6 +131,20 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
             "or compile the part of the model without it."
         ) from error
     return _read(program, model)
+
+
+def _refuse_cumulative_averages(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if (
+            isinstance(module, nn.modules.batchnorm._NormBase)
+            and module.momentum is None
+            and module.training
+            and module.track_running_stats
+        ):
+            raise CaptureError(
+                f"Module {name!r} has momentum=None: it divides by the number of batches so far, which a captured step cannot count. "
+                "Give it a number, as momentum=0.1."
+            )
 
 
 def _fails_by_itself(model: nn.Module, inputs: Inputs) -> str | None:
@@ -222,6 +237,11 @@ def _refuse_own_functions() -> Iterator[None]:
     original = torch.autograd.Function.__dict__["apply"]
 
     def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+        if cls.__name__ == "CheckpointFunction":
+            raise CaptureError(
+                "The model uses torch.utils.checkpoint with use_reentrant=True, whose backward torch.export loses. "
+                "Pass use_reentrant=False, or drop it: a compiled step frees activations as its wiring allows."
+            )
         if cls.__module__.startswith("torch."):
             return original.__get__(None, cls)(*args, **kwargs)
         raise CaptureError(

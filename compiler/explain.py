@@ -56,6 +56,7 @@ def _summary(report: Report) -> list[str]:
         f"Activations       {_mega(report.peak_activation_bytes)} MB at the peak, "
         f"{report.peak_activation_bytes / max(report.bp_peak_activation_bytes, 1):.2f} of BP's {_mega(report.bp_peak_activation_bytes)}",
         f"Weight transport  between sites: {_few(report.weight_transport)}; inside regions only: {_few(report.local_weight_transport)}",
+        *(["Blocks            none found, so every site is at the top level; name them by Sites(blocks=...)"] if report.flat else []),
         *([f"Several credits   {_few(report.several_regions)} lie behind more than one site; contributions add up"] if report.several_regions else []),
     ]  # fmt: skip
 

@@ -9,6 +9,7 @@ import torch
 import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
+from compiler.batch import check_batch_axes
 from compiler.capture import Capture, Output, capture
 from compiler.credit import check_credit
 from compiler.dataflow import Dataflow, analyse
@@ -47,11 +48,13 @@ def plan(source: Source, inputs: Inputs, labels: Any, sure: bool = False) -> Pla
     captured = capture(source.model, inputs, source.output)
     flow = analyse(captured, trainable(source.model, source.wiring))
     batch = _batch(captured, labels)
-    errors = resolve(captured, flow, source.wiring, batch, sure)
+    errors = resolve(captured, flow, source.wiring, batch)
     flow = errors.flow
     for site in errors.sites.values():
         check_credit(errors.rules[site.name].credit, site, source.wiring.name)
     _check_reach(source, captured, flow, errors)
+    if not sure:
+        check_batch_axes(source.model, source.output, inputs, errors)
     _warn(source.wiring, errors)
     device = inputs.device()
     return Plan(

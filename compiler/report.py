@@ -40,6 +40,7 @@ class Report(Record):
 
     ``weight_transport``: forward parameters that error paths between sites read. ``local_weight_transport``: those that
     only local gradients inside a region read. ``several_regions``: parameters that more than one site credits.
+    ``flat``: a recursive topology found no blocks to descend into.
     """
 
     wiring: str
@@ -52,6 +53,7 @@ class Report(Record):
     local_weight_transport: tuple[str, ...]
     several_regions: tuple[str, ...]
     frozen: tuple[str, ...]
+    flat: bool
     flops: int
     bp_flops: int
     peak_activation_bytes: int

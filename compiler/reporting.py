@@ -9,7 +9,7 @@ from compiler.cost import flops, peak_activation_bytes
 from compiler.report import EdgeReport, Report, SiteReport
 from compiler.resolve import ErrorEdge
 from compiler.sites import FLAT
-from wiring import Gradient, Mirror, Sites, Wiring, bp
+from wiring import Gradient, Mirror, Recursive, Sites, Wiring, bp
 
 if TYPE_CHECKING:
     from compiler.program import UpdateProgram
@@ -51,11 +51,19 @@ def report(program: "UpdateProgram") -> Report:
         local_weight_transport=tuple(sorted(reach.local_weight_transport())),
         several_regions=tuple(sorted(several)),
         frozen=tuple(sorted(set(parameters) - learning)),
+        flat=_flat(program),
         flops=flops(lowered.module.graph),
         bp_flops=flops(twin.module.graph),
         peak_activation_bytes=peak_activation_bytes(lowered.module.graph),
         bp_peak_activation_bytes=peak_activation_bytes(twin.module.graph),
     )
+
+
+def _flat(program: "UpdateProgram") -> bool:
+    errors = program.plan.errors
+    topologies = [errors.rules[site].topology for site in errors.sites]
+    descends = any(isinstance(t, Recursive) and t.depth > 1 and t.levels is None for t in topologies)
+    return descends and not errors.structure.levels
 
 
 def _site(program: "UpdateProgram", name: str, reach: Reach) -> SiteReport:

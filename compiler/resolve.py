@@ -85,6 +85,11 @@ class ErrorGraph:
                 readers += [r for r in self.parts.regions.values() if region.head in r.cuts and source in through[r.name]]
         return list(found)
 
+    def carried(self) -> list[Port]:
+        """The ends of every edge with a synapse of its own: where errors are carried sample by sample."""
+        ends = [(e.source, e.target) for arriving in self.edges.values() for e in arriving if e.parameter is not None]
+        return [self.ports[name] for name in dict.fromkeys(name for pair in ends for name in pair)]
+
     def frozen(self, site: str) -> bool:
         return isinstance(self.rules[site].credit, Frozen)
 
@@ -94,10 +99,8 @@ def mode(synapse: Mirror) -> Mirror:
     return FORWARD if synapse.weights == "forward" else synapse
 
 
-def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int, sure: bool = False) -> ErrorGraph:
+def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> ErrorGraph:
     """Find the sites, ask the topology for every site's senders, and give every edge its synapse.
-
-    ``sure``: another shape of the same model has been resolved, so that axes as long as the batch need no second look.
 
     Raises:
         SiteError: no site, or a pattern that names none.
@@ -119,7 +122,7 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int, sure:
     check_steps(parts)
     sites = {site.name: site for site in found.sites}
     ports = _ports(sites, found, batch)
-    edges = {site: _edges(site, structure, rules[site], ports, wiring, sure) for site in structure.sites}
+    edges = {site: _edges(site, structure, rules[site], ports, wiring) for site in structure.sites}
     _refuse_cycles(edges, wiring)
     mirrors, parameters = _mirror_parameters(captured, flow, parts, edges, rules)
     for edge in (edge for arriving in edges.values() for edge in arriving if edge.parameter is not None):
@@ -182,24 +185,21 @@ def _ports(sites: Mapping[str, Site], found: Found, batch: int) -> dict[str, Por
     return {name: Port(name, shape(node), batch, channel_dim(node)) for name, node in nodes.items()}
 
 
-def _check_batch(port: Port, sure: bool) -> None:
-    """``sure``: an earlier shape has shown which axis is the batch."""
-    twice = len(port.shape) == 3 and port.channel == 2 and port.shape[0] == port.shape[1] == port.batch
-    if twice and not sure:
+def _check_batch(port: Port) -> None:
+    if port.shape and port.shape[0] % port.batch == 0:
+        return
+    if port.shape and port.batch % port.shape[0] == 0:
         raise EdgeError(
-            f"Site {port.site!r} has shape {list(port.shape)}, two of whose axes are as long as the batch, so it cannot be told which one holds "
-            "the samples. Compile with an example batch of another size; and use batch-first modules (batch_first=True)."
+            f"The output has {port.batch} rows, but site {port.site!r} has shape {list(port.shape)}: the output is flattened over positions, so "
+            "errors cannot be carried sample by sample. Return it as [N, ..., classes] and flatten it in the loss."
         )
-    if not port.shape or port.shape[0] % port.batch:
-        raise EdgeError(
-            f"Site {port.site!r} has shape {list(port.shape)}, whose first axis is no multiple of the batch of {port.batch}, so errors cannot be "
-            "carried sample by sample. Use batch-first modules (batch_first=True), Mirror() synapses, or Sites(exclude=...)."
-        )
+    raise EdgeError(
+        f"Site {port.site!r} has shape {list(port.shape)}, whose first axis is no multiple of the batch of {port.batch}, so errors cannot be "
+        "carried sample by sample. Use batch-first modules (batch_first=True), Mirror() synapses, or Sites(exclude=...)."
+    )
 
 
-def _edges(
-    site: str, structure: SiteStructure, rule: Rule, ports: Mapping[str, Port], wiring: Wiring, sure: bool
-) -> tuple[ErrorEdge, ...]:
+def _edges(site: str, structure: SiteStructure, rule: Rule, ports: Mapping[str, Port], wiring: Wiring) -> tuple[ErrorEdge, ...]:
     topology = rule.topology
     drawn: Sequence[Edge]
     if isinstance(topology, Explicit):
@@ -219,8 +219,8 @@ def _edges(
                 )
             name = None
         else:
-            _check_batch(source, sure)
-            _check_batch(target, sure)
+            _check_batch(source)
+            _check_batch(target)
             if isinstance(getattr(synapse, "init", None), LikeForward):
                 raise EdgeError(
                     f"Edge {edge.source!r} -> {site!r} of wiring {wiring.name!r} shall start 'like_forward', but an own synapse has no forward "

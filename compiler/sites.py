@@ -82,12 +82,14 @@ def find_sites(captured: Capture, flow: Dataflow, where: Sites) -> Found:
     v = _logits(captured.output, flow)
     sums = residual_sums(captured.graph, flow)
     drafts: dict[fx.Node, Site] = {}
+    claimed: set[fx.Node] = set()
     for node in captured.graph.nodes:
         if node is v or node not in flow.carriers or flow.order[node] > flow.order[v]:
             continue
-        site = _activation(node, flow, v)
+        site = None if node in claimed else _activation(node, flow, v)
         if site is not None:
             drafts[site.z] = site
+            claimed.update(site.phi)
     for total in sums:
         users = flow.users(total)
         if total is not v and not (len(users) == 1 and users[0] in drafts and drafts[users[0]].h is total):
@@ -119,19 +121,29 @@ def _own_pre_activations(captured: Capture, sites: list[Site]) -> list[Site]:
 
 
 def _activation(node: fx.Node, flow: Dataflow, v: fx.Node) -> Site | None:
-    name = op_name(node)
+    name = "relu" if _is_clamp_at_zero(node) else op_name(node)
     if name not in ACTIVATIONS or not node.args or not isinstance(node.args[0], fx.Node):
         return None
     h = node.args[0]
     if h not in flow.carriers or h is v or shape(h) != shape(node):
         return None
     users = flow.users(node)
+    if name == "softplus" and len(users) == 1 and op_name(users[0]) == "tanh":
+        for product in flow.users(users[0]):
+            if op_name(product) == "mul" and set(product.all_input_nodes) == {h, users[0]}:
+                return Site(_stem(product, "mish"), module_path(product), h, product, (node, users[0], product), "mish")
     for user in users:
         if op_name(user) == "mul" and set(user.all_input_nodes) == {h, node}:
             return Site(_stem(user, "silu" if name == "sigmoid" else name), module_path(user), h, user, (node, user), "silu")
     if name in GATES and users and all(_multiplies(user, node, flow) for user in users):
         return None
     return Site(_stem(node, name), module_path(node), h, node, (node,), name)
+
+
+def _is_clamp_at_zero(node: fx.Node) -> bool:
+    """``x.clamp(min=0)`` and its like, a ReLU by hand (bounded above or not)."""
+    low = node.kwargs.get("min", node.args[1] if len(node.args) > 1 else None)
+    return op_name(node) in ("clamp", "clamp_min") and isinstance(low, int | float) and low == 0
 
 
 def _multiplies(user: fx.Node, gate: fx.Node, flow: Dataflow) -> bool:
