@@ -2,8 +2,9 @@
 
     python benchmarks/step_time.py [--rounds 15] [--threads 1] [--json FILE]
 
-A step is forward, loss and every update, without an optimiser; for eager backpropagation forward, loss and backward. In each
-round every contender runs once, in an order that turns; a ratio is the median of the rounds' ratios, with its quartiles.
+A step is forward, loss and every update, without an optimiser; for eager backpropagation forward, loss and backward. Each
+wiring is paired with eager backpropagation, and the two run in turn, now one first and now the other; a ratio is the median
+of the rounds' ratios, with its quartiles.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import platform
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,16 +58,14 @@ def learning(learner: Learner, x: Tensor, y: Tensor) -> Callable[[], float]:
     return step
 
 
-def measure(steps: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Seconds by contender and round, after two rounds of warming up."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    names = list(steps)
-    for number in track(range(rounds + 2), "measuring", console=Console(stderr=True)):
-        turn = names[number % len(names) :] + names[: number % len(names)]
-        for name in turn:
-            elapsed = steps[name]()
+def measure(own: Callable[[], float], base: Callable[[], float], rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds by round of a step and of eager backpropagation, after two rounds of warming up."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 2):
+        for place in (0, 1) if number % 2 else (1, 0):
+            elapsed = (own, base)[place]()
             if number >= 2:
-                times[name].append(elapsed)
+                times[place].append(elapsed)
     return times
 
 
@@ -81,15 +81,15 @@ def main() -> None:
     torch.manual_seed(0)
     model = ResNet13()
     x, y = torch.randn(options.batch, 3, 32, 32), torch.randint(0, 10, (options.batch,))
-    steps = {"eager BP": eager(copy.deepcopy(model), x, y)}
-    floors = {}
-    for text in options.wirings:
-        program = compile(copy.deepcopy(model), parse_wiring(text), (x, y))
-        floors[text] = program.report().flops / program.report().bp_flops
-        steps[text] = learning(Learner(program), x, y)
-    times = measure(steps, options.rounds)
-    rows = [row(text, times, floors[text]) for text in options.wirings]
-    show(rows, times, options.threads, options.batch)
+    base = eager(copy.deepcopy(model), x, y)
+    rows, bases = [], []
+    for text in track(options.wirings, "measuring", console=Console(stderr=True)):
+        with warnings.catch_warnings(action="ignore"):
+            program = compile(copy.deepcopy(model), parse_wiring(text), (x, y))
+        seconds, eager_seconds = measure(learning(Learner(program), x, y), base, options.rounds)
+        rows.append(row(text, seconds, eager_seconds, program.report().flops / program.report().bp_flops))
+        bases += eager_seconds
+    show(rows, statistics.median(bases) * 1e3, options.threads, options.batch)
     if options.json is not None:
         facts = {"torch": torch.__version__, "machine": platform.processor() or platform.machine(), "threads": options.threads}
         options.json.write_text(
@@ -97,16 +97,15 @@ def main() -> None:
         )
 
 
-def row(text: str, times: dict[str, list[float]], floor: float) -> dict[str, float | str | None]:
-    """A contender's ratio over eager backpropagation, round by round."""
-    ratios = [own / base for own, base in zip(times[text], times["eager BP"], strict=True)]
+def row(text: str, seconds: list[float], eager_seconds: list[float], floor: float) -> dict[str, float | str | None]:
+    """A wiring's ratio over eager backpropagation, round by round."""
+    ratios = [own / base for own, base in zip(seconds, eager_seconds, strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     return {"wiring": text, "ratio": middle, "low": low, "high": high, "flops": floor, "bound": BOUNDS.get(text)}
 
 
-def show(rows: list[dict[str, float | str | None]], times: dict[str, list[float]], threads: int, batch: int) -> None:
-    """Print the table."""
-    base = statistics.median(times["eager BP"]) * 1e3
+def show(rows: list[dict[str, float | str | None]], base: float, threads: int, batch: int) -> None:
+    """Print the table; ``base``: milliseconds of an eager step."""
     table = Table(
         title=f"Step time over eager BP ({base:.0f} ms), 13-convolution ResNet, batch {batch} at 3x32x32, {threads} thread(s)"
     )

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, fx
 
+from compiler.errorgraph import ErrorGraph, mode
 from compiler.flow import Flow, plus
 from compiler.forward import Forward
 from compiler.mirrors import FORWARD
 from compiler.partition import Region
-from compiler.resolve import ErrorGraph, mode
 from wiring import OUTPUT, Mirror
 
 Purpose = tuple[Mirror, str]

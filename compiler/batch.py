@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from compiler.capture import Output, capture
+from compiler.errorgraph import ErrorGraph
 from compiler.errors import CompileError, EdgeError
 from compiler.example import Inputs
-from compiler.resolve import ErrorGraph
 from compiler.synapses import Port
 from wiring import OUTPUT
 

@@ -1,12 +1,7 @@
 """nn.Module -> functional graph of ATen operators, by torch.export."""
 
-import contextlib
-import io
-import logging
-import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +11,13 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from compiler.errors import CaptureError, OutputError
 from compiler.example import Inputs
+from compiler.guards import (
+    plain_dtypes,
+    quiet_export,
+    refuse_cumulative_averages,
+    refuse_no_grad_under_autocast,
+    refuse_own_functions,
+)
 
 InputOf = Literal["parameter", "buffer", "constant", "user"]
 SPLITS = {"split", "split_with_sizes", "chunk", "unbind", "tensor_split"}
@@ -108,10 +110,10 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
         CaptureError: torch.export refuses the model, or an own autograd.Function would lose its backward.
         OutputError: ``output`` picks no tensor.
     """
-    _refuse_cumulative_averages(model)
+    refuse_cumulative_averages(model)
     wrapped = Picked(model, output)
     try:
-        with warnings.catch_warnings(), _quiet_export(), _refuse_own_functions(), _refuse_no_grad_under_autocast(), _plain_dtypes():
+        with warnings.catch_warnings(), quiet_export(), refuse_own_functions(), refuse_no_grad_under_autocast(), plain_dtypes():
             warnings.simplefilter("ignore")
             program = torch.export.export(wrapped, inputs.args, inputs.keywords(), strict=False)
             _detach_no_grad_blocks(program.graph_module)
@@ -131,20 +133,6 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
             "or compile the part of the model without it."
         ) from error
     return _read(program, model)
-
-
-def _refuse_cumulative_averages(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if (
-            isinstance(module, nn.modules.batchnorm._NormBase)
-            and module.momentum is None
-            and module.training
-            and module.track_running_stats
-        ):
-            raise CaptureError(
-                f"Module {name!r} has momentum=None: it divides by the number of batches so far, which a captured step cannot count. "
-                "Give it a number, as momentum=0.1."
-            )
 
 
 def _fails_by_itself(model: nn.Module, inputs: Inputs) -> str | None:
@@ -229,79 +217,3 @@ def _detach_after(graph: fx.Graph, node: fx.Node) -> None:
         detached = graph.call_function(torch.ops.aten.detach.default, (node,))
     detached.meta = dict(node.meta)
     node.replace_all_uses_with(detached, delete_user_cb=lambda user: user is not detached)
-
-
-@contextmanager
-def _refuse_own_functions() -> Iterator[None]:
-    """Export inlines an autograd.Function's forward and loses its backward: refuse it by name while exporting."""
-    original = torch.autograd.Function.__dict__["apply"]
-
-    def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
-        if cls.__name__ == "CheckpointFunction":
-            raise CaptureError(
-                "The model uses torch.utils.checkpoint with use_reentrant=True, whose backward torch.export loses. "
-                "Pass use_reentrant=False, or drop it: a compiled step frees activations as its wiring allows."
-            )
-        if cls.__module__.startswith("torch."):
-            return original.__get__(None, cls)(*args, **kwargs)
-        raise CaptureError(
-            f"The model uses its own autograd.Function {cls.__module__}.{cls.__qualname__}; torch.export keeps its forward and "
-            "loses its backward, so the model would train with another gradient. Write it with differentiable operators, "
-            "as x + (f(x) - x).detach() for a straight-through estimator."
-        )
-
-    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
-    try:
-        yield
-    finally:
-        torch.autograd.Function.apply = original  # type: ignore[method-assign]
-
-
-@contextmanager
-def _refuse_no_grad_under_autocast() -> Iterator[None]:
-    """Where the model's own autocast block meets its own no_grad block, export forgets the latter: refuse it."""
-    enter = torch.no_grad.__enter__
-
-    def checked(self: torch.no_grad) -> None:
-        caller = str(sys._getframe(1).f_globals.get("__name__", ""))
-        autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-        if autocast and not caller.startswith("torch."):
-            raise CaptureError(
-                f"The model enters torch.no_grad() inside an autocast block ({caller}); torch.export would forget it and train through it. "
-                "Use .detach() on the results, or autocast the whole model by compile(..., autocast=...)."
-            )
-        enter(self)
-
-    torch.no_grad.__enter__ = checked  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        torch.no_grad.__enter__ = enter  # type: ignore[method-assign]
-
-
-@contextmanager
-def _quiet_export() -> Iterator[None]:
-    """Export logs and prints whole graphs before it raises, where the error that becomes of it says it in a line.
-
-    What the model itself prints while it is captured is handed on when the capture succeeds.
-    """
-    loggers = [logging.getLogger(name) for name in ("torch.fx.experimental.symbolic_shapes", "torch.export", "torch._export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    out, err = io.StringIO(), io.StringIO()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            yield
-        sys.stdout.write(out.getvalue())
-        sys.stderr.write(err.getvalue())
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _plain_dtypes() -> Iterator[None]:
-    """No ambient autocast while exporting: the step is traced under it instead, where its casts are differentiated."""
-    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-        yield

@@ -13,9 +13,9 @@ from torch import Tensor, fx
 
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow
+from compiler.errorgraph import ErrorGraph
 from compiler.mirrors import LinearCall, Mirrored, Transport, mirrored_weights
 from compiler.partition import parameters_behind
-from compiler.resolve import ErrorGraph
 from compiler.sites import Site
 
 VIEWS: dict[Any, Any] = dict.fromkeys(

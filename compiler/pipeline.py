@@ -13,11 +13,12 @@ from compiler.batch import check_batch_axes
 from compiler.capture import Capture, Output, capture
 from compiler.credit import check_credit
 from compiler.dataflow import Dataflow, analyse
+from compiler.errorgraph import ErrorGraph
 from compiler.errors import CreditError, InputError, LabelError, LossError, OutputError, SiteError, WiringWarning
 from compiler.example import Inputs
 from compiler.lower import Lowered, Tensors, lower
 from compiler.partition import parameters_behind
-from compiler.resolve import ErrorGraph, resolve
+from compiler.resolve import resolve
 from compiler.signal import Loss, error_scale, loss_name
 from compiler.sites import PIECEWISE
 from compiler.step import Plan

@@ -11,6 +11,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from compiler.capture import Output
+from compiler.errorgraph import ErrorParameter
 from compiler.errors import EdgeError, InputError, LabelError
 from compiler.example import Inputs, Signature, signature
 from compiler.explain import explain
@@ -18,7 +19,6 @@ from compiler.lower import Lowered
 from compiler.pipeline import Source, plan, trace
 from compiler.report import Report
 from compiler.reporting import backpropagation, report
-from compiler.resolve import ErrorParameter
 from compiler.signal import Loss
 from compiler.starts import start
 from compiler.step import Plan

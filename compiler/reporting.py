@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from compiler.analysis import Reach
 from compiler.cost import flops, peak_activation_bytes
+from compiler.errorgraph import ErrorEdge
 from compiler.report import EdgeReport, Report, SiteReport
-from compiler.resolve import ErrorEdge
 from compiler.sites import FLAT
 from wiring import Gradient, Mirror, Recursive, Sites, Wiring, bp
 

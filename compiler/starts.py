@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from compiler.resolve import ErrorParameter
+from compiler.errorgraph import ErrorParameter
 from compiler.synapses import draw, find_operator
 from wiring import LikeForward, Mirror
 

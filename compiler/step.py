@@ -17,12 +17,12 @@ from compiler.backward import Backward
 from compiler.capture import Capture
 from compiler.credit import Arrival, credit
 from compiler.dataflow import Dataflow
+from compiler.errorgraph import ErrorEdge, ErrorGraph
 from compiler.errors import LabelError, LossError
 from compiler.flow import Flow, plus
 from compiler.forward import Forward
 from compiler.partition import Region
 from compiler.plasticity import Receiver, mirror_factor, post_synaptic
-from compiler.resolve import ErrorEdge, ErrorGraph
 from compiler.signal import Loss, loss_name, one_hot
 from compiler.synapses import find_operator
 from wiring import OUTPUT, Wiring

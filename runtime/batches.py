@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 from torch.utils.data.distributed import DistributedSampler
 
-from runtime.checkpoint import CheckpointError, Tree, capture_rng, restore_rng
+from runtime.checkpoint import CheckpointError, Tree
 from runtime.data import Split
 from runtime.errors import TrainingError
+from runtime.rng import capture_rng, restore_rng
 
 Samples: TypeAlias = Split | Dataset[Any] | DataLoader[Any]
 

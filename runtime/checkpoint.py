@@ -8,7 +8,6 @@ values for None, bool, int, finite float, str and list, and as an object with on
 import json
 import math
 import os
-import random
 import secrets
 import struct
 import zlib
@@ -19,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -279,44 +277,3 @@ def match_tensors(expected: Mapping[str, torch.Tensor], found: Mapping[str, torc
 
 def _few(names: list[str]) -> str:
     return ", ".join(names[:3] + ["..."] * (len(names) > 3))
-
-
-def capture_rng() -> Tree:
-    """The states of the global generators: torch on the CPU, ``random``, numpy's, and torch's on CUDA if in use."""
-    legacy: dict[str, Any] = dict(np.random.get_state(legacy=False))
-    state = {key: torch.from_numpy(v.copy()) if isinstance(v, np.ndarray) else v for key, v in legacy["state"].items()}
-    in_use = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    states: dict[str, Tree] = {
-        "torch": torch.get_rng_state(),
-        "python": random.getstate(),
-        "numpy": {**legacy, "state": state},
-        "cuda": torch.cuda.get_rng_state_all() if in_use else [],
-    }
-    return states
-
-
-def restore_rng(tree: Tree) -> None:
-    """Set the generators to what `capture_rng` returned; CUDA states go to those devices that are there.
-
-    Raises:
-        CheckpointError: ``tree`` is none of `capture_rng`'s; the generators are then as they were.
-    """
-    before = capture_rng()
-    try:
-        _set_rng(tree)
-    except Exception as error:  # three libraries, each with its own errors for a state it did not write
-        _set_rng(before)
-        raise CheckpointError(
-            f"The random states in this checkpoint do not fit the generators here ({error}). Save them with "
-            f"capture_rng(), or resume without them and seed anew."
-        ) from error
-
-
-def _set_rng(state: Any) -> None:
-    arrays = {key: v.numpy() if isinstance(v, torch.Tensor) else v for key, v in state["numpy"]["state"].items()}
-    torch.set_rng_state(state["torch"])
-    random.setstate(state["python"])
-    np.random.set_state({**state["numpy"], "state": arrays})
-    devices = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    for device, cuda in zip(devices, state["cuda"], strict=False):
-        torch.cuda.set_rng_state(cuda, device)

@@ -12,10 +12,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from runtime.batches import Batches
-from runtime.checkpoint import CheckpointError, Tree, load_tree, match_tensors, restore_rng, save_tree
+from runtime.checkpoint import CheckpointError, Tree, load_tree, match_tensors, save_tree
 from runtime.learner import Learner
 from runtime.measures import Sums
 from runtime.metrics import EpochMetrics
+from runtime.rng import restore_rng
 
 KIND = "run"
 

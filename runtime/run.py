@@ -10,7 +10,6 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from runtime.batches import Batches, pair
-from runtime.checkpoint import capture_rng, restore_rng
 from runtime.errors import NonFiniteLoss, TrainingError
 from runtime.interruption import Interruption
 from runtime.learner import Learned
@@ -19,6 +18,7 @@ from runtime.metrics import Board, EpochMetrics, MetricsFile
 from runtime.place import Place, RunFile
 from runtime.progress import Display
 from runtime.request import Request
+from runtime.rng import capture_rng, restore_rng
 
 
 class Run:

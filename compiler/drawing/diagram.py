@@ -16,7 +16,7 @@ from torch import fx
 
 from compiler.dataflow import shape
 from compiler.drawing.operators import summary
-from compiler.resolve import ErrorEdge, ErrorGraph
+from compiler.errorgraph import ErrorEdge, ErrorGraph
 from compiler.signal import Loss, loss_name
 from compiler.step import Plan
 from wiring import OUTPUT, Fixed, Mirror

@@ -138,7 +138,6 @@ def test_an_example_without_a_tensor() -> None:
         compile(mlp(), bp(), (3, data()[1]))
 
 
-# Found: whatever goes wrong while exporting is called data-dependent, also a shape that the model itself would refuse.
 def test_an_example_of_a_shape_that_the_model_cannot_take() -> None:
     with pytest.raises(ErrorwireError) as caught:
         compile(mlp(), bp(), (torch.randn(4, 3), data()[1]))
@@ -177,7 +176,6 @@ def test_a_choice_that_names_nothing(leave: Any, output: Any, words: tuple[str, 
         compile(Written(torch.tanh, leave), bp(), data(), output=output)
 
 
-# Found: an exception inside output=... is reported as a model that cannot be captured.
 def test_a_function_for_the_output_that_fails() -> None:
     with refused(OutputError, "output"):
         compile(mlp(), bp(), data(), output=lambda value: value["logits"])
@@ -264,7 +262,6 @@ def test_channelwise_needs_equal_channels() -> None:
         compile(mlp(), drawn(edge("3->1", synapse=Channelwise()), edge("output->3")), data())
 
 
-# Found: that fan_in is too large is noticed only by the Learner, when the synapse is drawn.
 def test_a_sparse_synapse_with_more_sources_than_there_are() -> None:
     with refused(EdgeError, "sparse", "'output'", "fan_in=6", "5 units", "fan_in <= 5"):
         compile(mlp(), sparse_dfa(fan_in=6), data())
@@ -276,7 +273,6 @@ def test_a_dense_synapse_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> N
         compile(mlp(), dfa(), data())
 
 
-# Found: as for fan_in, the Learner is where this comes out.
 def test_an_own_synapse_cannot_start_like_forward_weights() -> None:
     rule = Rule(topology=Direct(), synapse=Dense(init=LikeForward()))
     with refused(EdgeError, "'like_forward'", "forward weights", "Mirror"):
@@ -299,7 +295,6 @@ def test_time_major_sites_cannot_be_carried_sample_by_sample() -> None:
     compile(TimeMajor(), fa(), (x, data()[1]))
 
 
-# Found: where time is as long as the batch (or a multiple), axes are taken for one another without a word.
 def test_time_major_sites_as_long_as_the_batch_are_refused_too() -> None:
     class TimeMajor(nn.Module):
         def __init__(self) -> None:
@@ -314,7 +309,6 @@ def test_time_major_sites_as_long_as_the_batch_are_refused_too() -> None:
         compile(TimeMajor(), dfa(), (torch.randn(4, 4, 6), data()[1]))
 
 
-# Found: time-major [T, N, D] with T a multiple of N passes as rows of a sample, and errors land on the wrong samples.
 def test_time_major_sites_twice_as_long_as_the_batch_are_refused_too() -> None:
     class TimeMajor(Written):
         def forward(self, x: Tensor) -> Tensor:
@@ -325,7 +319,6 @@ def test_time_major_sites_twice_as_long_as_the_batch_are_refused_too() -> None:
         compile(TimeMajor(torch.tanh), dfa(), (torch.randn(4, 8, 6), data()[1]))
 
 
-# Found: a batch-first model with as many tokens as samples is refused (the zoo's mlp_mixer under dfa).
 def test_as_many_tokens_as_samples_batch_first() -> None:
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Flatten(), nn.Linear(32, 5))
     program = Learner(compile(model, dfa(), (torch.randn(4, 4, 6), data()[1])))
@@ -381,7 +374,6 @@ def test_what_the_message_offers_works(rule: Rule) -> None:
     assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in learner.forward_parameters())
 
 
-# Found: a step that is itself a site's pre-activation, as in tanh(round(x)), is let through, and what lies behind gets zeros.
 @pytest.mark.parametrize(
     "write", [lambda x: torch.tanh(2 * torch.round(x)), lambda x: torch.tanh(torch.round(x))], ids=["inside", "head"]
 )
@@ -390,7 +382,6 @@ def test_a_step_function_inside_a_region(write: Callable[[Tensor], Tensor]) -> N
         compile(Written(write), bp(), data())
 
 
-# Found: the way out that this message and the one on own functions offer is refused for sign itself.
 def test_the_straight_through_estimator_that_the_messages_offer_works() -> None:
     for step in (torch.round, torch.sign):
         compile(Written(lambda x, step=step: torch.tanh(x + (step(x) - x).detach())), bp(), data())
@@ -468,14 +459,12 @@ def test_a_partial_loss_is_named_after_its_function() -> None:
         compile(mlp(), bp(), data(), functools.partial(F.cross_entropy, reduction="none"))
 
 
-# Found: what torch raises inside the loss comes out bare, here "gather(): Expected dtype int32/int64 for index".
 @pytest.mark.parametrize("labels", [torch.zeros(4), torch.zeros(4, 3)], ids=["numbers for classes", "rows of another length"])
 def test_a_loss_that_refuses_its_labels_is_named(labels: Tensor) -> None:
     with pytest.raises(ErrorwireError, match=r"cross_entropy"):
         compile(mlp(), bp(), (data()[0], labels))
 
 
-# Found: a loss with parameters of its own compiles, and they never learn.
 def test_a_loss_with_parameters_is_refused() -> None:
     class Temperature(nn.Module):
         def __init__(self) -> None:
@@ -555,7 +544,6 @@ def test_a_shape_that_the_error_synapses_cannot_serve() -> None:
         program.learn(torch.randn(4, 3, 6, 6), data()[1])
 
 
-# Found: an empty batch divides by zero.
 def test_an_empty_batch(learner: Learner) -> None:
     with pytest.raises(ErrorwireError, match=r"empty|no sample"):
         learner.learn(torch.randn(0, 6), torch.zeros(0, dtype=torch.int64))
@@ -579,7 +567,6 @@ def test_a_loss_that_is_not_finite_changes_nothing(poison: float) -> None:
         assert parameter.grad is None or torch.equal(parameter.grad, grads[name])
 
 
-# Found: a module called "output" at the top of the model takes the name of the output, and its error "travels in a circle".
 def test_an_activation_called_output() -> None:
     model = nn.Sequential()
     for name, module in (("first", nn.Linear(6, 8)), ("output", nn.Tanh()), ("head", nn.Linear(8, 5))):
@@ -589,7 +576,6 @@ def test_an_activation_called_output() -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-# Found: a parameter's exact name is read as a pattern only, so brackets in it never fit.
 def test_a_frozen_parameter_with_brackets_in_its_name() -> None:
     model = nn.Sequential()
     for name, module in (("a[0]", nn.Linear(6, 8)), ("b", nn.Tanh()), ("c", nn.Linear(8, 5))):

@@ -424,7 +424,6 @@ class Recurrent(nn.Module):
         return logits
 
 
-# Found: nn.LSTM in float32 becomes mkldnn_rnn_layer, whose backward wants a workspace that tracing does not give.
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 def test_recurrent_modules(kind: type[nn.RNNBase], dtype: torch.dtype) -> None:
@@ -446,7 +445,6 @@ class Spectral(nn.Module):
         return logits
 
 
-# Found: complex values do not count as carriers of a gradient, so what lies behind them "hears nobody".
 def test_complex_values_inside_a_model() -> None:
     torch.manual_seed(0)
     check(Spectral(), batch(6), classes())
@@ -455,7 +453,6 @@ def test_complex_values_inside_a_model() -> None:
 # ------------------------------------------------------------------------------------------------ around the program
 
 
-# Found: under no_grad the loss is traced without a gradient, and the message blames the loss.
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_compiling_and_learning_where_gradients_are_off(mode: Callable[[], AbstractContextManager[Any]]) -> None:
     model, twin = mlp(), mlp()
@@ -466,7 +463,6 @@ def test_compiling_and_learning_where_gradients_are_off(mode: Callable[[], Abstr
     assert worst(model, twin)[0] <= 1e-6
 
 
-# Found: which parameters require a gradient is settled at the first trace; a layer thawed later never learns.
 def test_freezing_and_thawing_between_steps() -> None:
     model = mlp()
     model[0].requires_grad_(False)
@@ -479,7 +475,6 @@ def test_freezing_and_thawing_between_steps() -> None:
     assert model[2].weight.grad is None
 
 
-# Found: traced steps hold fake tensors, which cannot be copied.
 def test_a_learner_can_be_copied() -> None:
     learner = Learner(compile(mlp(), bp(), (batch(6), classes())))
     twin = copy.deepcopy(learner)

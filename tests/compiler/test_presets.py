@@ -214,7 +214,6 @@ class DropConnect(nn.Module):
         return logits
 
 
-# Found: a mirror recomputes what a weight is derived from, and draws a dropout on weights a second time.
 def test_mirrors_share_the_random_mask_of_a_dropout_on_weights() -> None:
     got = []
     for wiring in (bp(), fa()):
@@ -593,7 +592,6 @@ def test_a_loss_that_sums_gives_sums_of_the_same_errors(wiring: Wiring) -> None:
             close(gradients(total)[name], N * value)
 
 
-# Found: under reduction="sum" a forward update is a sum while its DKP error synapse still learns from a mean.
 def test_dkp_is_kp_at_the_last_hidden_layer_under_a_loss_that_sums() -> None:
     learner, _, _ = setup(dkp(), loss=nn.CrossEntropyLoss(reduction="sum"))
     got = gradients(learner)

@@ -10,9 +10,9 @@ from architectures import CASES
 from torch import Tensor, nn
 
 from compiler import UpdateProgram, WiringWarning, compile
+from compiler.errorgraph import ErrorGraph
 from compiler.example import Inputs
 from compiler.pipeline import Source, plan
-from compiler.resolve import ErrorGraph
 from runtime.learner import Learner
 from wiring import (
     OUTPUT,
@@ -205,17 +205,14 @@ def test_the_sites_of_a_transformer() -> None:
     assert structure(Transformer("plain"), torch.randn(4, 7, 6)).sites == TRANSFORMER
 
 
-# Found: dominators are taken over every node that depends on some input, so a mask given as an input hides the fork.
 def test_an_attention_mask_among_the_inputs_hides_no_block() -> None:
     assert structure(Transformer("masked"), torch.randn(4, 7, 6), torch.zeros(4, 7, dtype=torch.bool)).sites == TRANSFORMER
 
 
-# Found: a random number has no source, so it counts as another input and hides the fork.
 def test_stochastic_depth_hides_no_block() -> None:
     assert structure(Transformer("stochastic depth"), torch.randn(4, 7, 6)).sites == TRANSFORMER
 
 
-# Found: ``a * sin + b * cos`` of two halves of one vector counts as a residual sum.
 def test_rotary_embeddings_are_no_residual_sums() -> None:
     assert structure(Transformer("rotary"), torch.randn(4, 7, 6)).sites == TRANSFORMER
 
@@ -232,7 +229,6 @@ class Leading(nn.Module):
         return logits
 
 
-# Found: a value behind which no gradient flows to the output becomes a site, credited for nothing (or refused, as a sign is).
 @pytest.mark.parametrize(
     "write",
     [

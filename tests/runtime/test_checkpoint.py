@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from torch.optim import lr_scheduler
 
 from runtime import checkpoint
-from runtime.checkpoint import CheckpointError, capture_rng, load_tree, match_tensors, restore_rng, save_tree
+from runtime.checkpoint import CheckpointError, load_tree, match_tensors, save_tree
+from runtime.rng import capture_rng, restore_rng
 
 DTYPES = sorted(checkpoint._DTYPES, key=str)
 VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {

@@ -21,8 +21,9 @@ from training_case import BATCHES, DATA, SIZE, Noisy, flat, fresh, optimizer_of,
 from compiler import compile
 from runtime import History, Learner, fit
 from runtime import run as run_module
-from runtime.checkpoint import capture_rng, load_tree
+from runtime.checkpoint import load_tree
 from runtime.metrics import EpochMetrics
+from runtime.rng import capture_rng
 from wiring import Wiring, bp, drtp, kp, rec_lra
 
 EPOCHS = 3

@@ -299,7 +299,6 @@ def test_a_mixture_takes_over_what_its_parts_say() -> None:
     assert mix({"x": rec_lra(), "*": ekdaa()}).reprojection == 1.0
 
 
-# Found: an empty mixture raises KeyError from set.pop().
 @pytest.mark.parametrize(
     ("parts", "words"),
     [

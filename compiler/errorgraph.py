@@ -1,0 +1,92 @@
+"""The error graph: a wiring resolved against a model's sites."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compiler.dataflow import Dataflow
+from compiler.mirrors import FORWARD
+from compiler.partition import Partition
+from compiler.sites import Site
+from compiler.synapses import Port
+from wiring import Fixed, Frozen, Mirror, Rule, SiteStructure
+from wiring.spec import Plasticity, Synapse
+
+
+@dataclass(frozen=True)
+class ErrorEdge:
+    """An error edge. ``kind``: ``adjacent`` where the forward pass joins the two directly, ``skip`` elsewhere.
+
+    ``parameter``: the error parameter of an edge with its own synapse; a mirror's are those of the weights on its path.
+    """
+
+    source: str
+    target: str
+    kind: Literal["adjacent", "skip"]
+    synapse: Synapse
+    plasticity: Plasticity
+    parameter: str | None
+
+
+@dataclass(frozen=True)
+class ErrorParameter:
+    """A tensor of an error synapse. ``mirrors``: the forward parameter that it stands for; else ``source`` -> ``target``."""
+
+    name: str
+    shape: tuple[int, ...]
+    synapse: Synapse
+    plasticity: Plasticity
+    mirrors: str | None = None
+    source: Port | None = None
+
+    @property
+    def learns(self) -> bool:
+        return not isinstance(self.plasticity, Fixed)
+
+
+@dataclass(frozen=True)
+class ErrorGraph:
+    """The wiring resolved against a model.
+
+    ``sites`` in topological order; ``edges`` into each site; ``rules`` of each site and of ``output``; ``mirrors``: for each
+    mirror mode, forward parameter -> error parameter.
+    """
+
+    flow: Dataflow
+    structure: SiteStructure
+    parts: Partition
+    sites: dict[str, Site]
+    ports: dict[str, Port]
+    rules: dict[str, Rule]
+    edges: dict[str, tuple[ErrorEdge, ...]]
+    parameters: dict[str, ErrorParameter]
+    mirrors: dict[Mirror, dict[str, str]]
+
+    def local_mode(self, site: str) -> Mirror:
+        """The weights through which a region's local gradient runs: mirrored ones under a mirror rule."""
+        synapse = self.rules[site].synapse
+        return mode(synapse) if isinstance(synapse, Mirror) else FORWARD
+
+    def path_weights(self, source: str, target: str) -> list[str]:
+        """The forward parameters on the way from ``target``'s value to ``source``, junctions on the way included."""
+        through = self.parts.hearers()
+        readers = [r for r in self.parts.regions.values() if self.sites[target].z in r.cuts and source in through[r.name]]
+        found: dict[str, None] = {}
+        while readers:
+            region = readers.pop()
+            found.update(dict.fromkeys(region.parameters))
+            if region.name != source:
+                readers += [r for r in self.parts.regions.values() if region.head in r.cuts and source in through[r.name]]
+        return list(found)
+
+    def carried(self) -> list[Port]:
+        """The ends of every edge with a synapse of its own: where errors are carried sample by sample."""
+        ends = [(e.source, e.target) for arriving in self.edges.values() for e in arriving if e.parameter is not None]
+        return [self.ports[name] for name in dict.fromkeys(name for pair in ends for name in pair)]
+
+    def frozen(self, site: str) -> bool:
+        return isinstance(self.rules[site].credit, Frozen)
+
+
+def mode(synapse: Mirror) -> Mirror:
+    """Mirrors of the forward weights themselves are all one, however they would start."""
+    return FORWARD if synapse.weights == "forward" else synapse

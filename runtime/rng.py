@@ -1,0 +1,50 @@
+"""The states of every random generator that a run draws from: torch's, Python's, numpy's."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+from runtime.checkpoint import CheckpointError, Tree
+
+
+def capture_rng() -> Tree:
+    """The states of the global generators: torch on the CPU, ``random``, numpy's, and torch's on CUDA if in use."""
+    legacy: dict[str, Any] = dict(np.random.get_state(legacy=False))
+    state = {key: torch.from_numpy(v.copy()) if isinstance(v, np.ndarray) else v for key, v in legacy["state"].items()}
+    in_use = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    states: dict[str, Tree] = {
+        "torch": torch.get_rng_state(),
+        "python": random.getstate(),
+        "numpy": {**legacy, "state": state},
+        "cuda": torch.cuda.get_rng_state_all() if in_use else [],
+    }
+    return states
+
+
+def restore_rng(tree: Tree) -> None:
+    """Set the generators to what `capture_rng` returned; CUDA states go to those devices that are there.
+
+    Raises:
+        CheckpointError: ``tree`` is none of `capture_rng`'s; the generators are then as they were.
+    """
+    before = capture_rng()
+    try:
+        _set_rng(tree)
+    except Exception as error:  # three libraries, each with its own errors for a state it did not write
+        _set_rng(before)
+        raise CheckpointError(
+            f"The random states in this checkpoint do not fit the generators here ({error}). Save them with "
+            f"capture_rng(), or resume without them and seed anew."
+        ) from error
+
+
+def _set_rng(state: Any) -> None:
+    arrays = {key: v.numpy() if isinstance(v, torch.Tensor) else v for key, v in state["numpy"]["state"].items()}
+    torch.set_rng_state(state["torch"])
+    random.setstate(state["python"])
+    np.random.set_state({**state["numpy"], "state": arrays})
+    devices = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    for device, cuda in zip(devices, state["cuda"], strict=False):
+        torch.cuda.set_rng_state(cuda, device)
