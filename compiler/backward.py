@@ -36,10 +36,13 @@ class Backward:
         self._through = errors.parts.hearers()
         self._done: set[str] = set()
         self._mirrors: dict[tuple[Mirror, str], Tensor | None] = {}
+        self._readings: dict[str, set[str]] = {}
         self._readers: dict[fx.Node, list[Region]] = {}
         for region in errors.parts.regions.values():
             for cut in region.cuts:
                 self._readers.setdefault(cut, []).append(region)
+            for name in (*region.parameters, *(forward.phi_parameters(region.site) if region.site else ())):
+                self._readings.setdefault(name, set()).add(region.name)
 
     def hearers(self, region: Region) -> set[str]:
         """The sites (or the output) whose credit runs through a region."""
@@ -65,6 +68,10 @@ class Backward:
         """Whether every mirror edge into a site has been run."""
         readers = self._readers.get(self.errors.sites[site].z, [])
         return all(region.name in self._done or self.mirror(region, site) is None for region in readers)
+
+    def all_run(self, parameter: str) -> bool:
+        """Whether every region that reads a parameter has run, so that its update is whole."""
+        return self._readings[parameter] <= self._done
 
     def waits_for(self, region: Region) -> bool:
         """Whether a region that reads this one's head (not as a site's value) is still to come."""

@@ -12,6 +12,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from compiler.errors import CaptureError, OutputError
 from compiler.example import Inputs
 from compiler.guards import (
+    leave_no_folder,
     plain_dtypes,
     quiet_export,
     refuse_cumulative_averages,
@@ -111,6 +112,7 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
         OutputError: ``output`` picks no tensor.
     """
     refuse_cumulative_averages(model)
+    leave_no_folder()
     wrapped = Picked(model, output)
     try:
         with warnings.catch_warnings(), quiet_export(), refuse_own_functions(), refuse_no_grad_under_autocast(), plain_dtypes():

@@ -1,9 +1,12 @@
 """What would go wrong silently while torch.export looks at a model: refused by name, or kept quiet."""
 
 import contextlib
+import importlib
 import io
 import logging
+import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -74,6 +77,19 @@ def refuse_no_grad_under_autocast() -> Iterator[None]:
         yield
     finally:
         torch.no_grad.__enter__ = enter  # type: ignore[method-assign]
+
+
+def leave_no_folder() -> None:
+    """Tracing imports a module of torch's inductor that makes an empty cache folder: have it made where it goes away again."""
+    module, variable = "torch._inductor.compiler_bisector", "TORCHINDUCTOR_CACHE_DIR"
+    if module in sys.modules or variable in os.environ:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[variable] = folder
+        try:
+            importlib.import_module(module)
+        finally:
+            os.environ.pop(variable, None)
 
 
 @contextmanager

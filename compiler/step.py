@@ -70,7 +70,8 @@ class Step:
         self.credits: dict[str, Flow] = {}
         self.discrepancies: list[Tensor] = []
         self.updates: dict[str, Flow] = {}
-        self.error_updates: dict[str, Flow] = {}
+        self.gradients: dict[str, Tensor] = {}
+        self.error_gradients: dict[str, Tensor] = {}
         self.waiting = list(reversed(plan.errors.parts.regions.values()))
 
     def run(self, labels: Any) -> Results:
@@ -168,6 +169,9 @@ class Step:
             found = self.backward.run(region, self.credits.get(region.name), self.sent.get(region.name), signals)
         for name, flow in found.items():
             self._update(region, name, flow)
+        for name in found:
+            if self.backward.all_run(name):
+                self._finish(name)
         return True
 
     def _credit(self, site: str, labels: Any) -> bool:
@@ -234,7 +238,8 @@ class Step:
             receiver = Receiver(self.forward.leaf(site.z).detach(), displacement, self.sent[edge.target])
             vector = post_synaptic(edge.plasticity, receiver)
             gradient = torch.autograd.grad(arrived, self.synapses[name], vector.value.to(arrived.dtype))[0]
-            self.error_updates[name] = Flow(gradient, vector.scale * sender.scale / self.plan.scale)
+            update = Flow(gradient, vector.scale * sender.scale / self.plan.scale)
+            self.error_gradients[name] = self._put_out(update.plain(), self.synapses[name])
 
     def _update(self, region: Region, name: str, flow: Flow) -> None:
         """Add a region's share to a parameter's update: a batch mean, or a sum where the region's rule says so."""
@@ -251,26 +256,25 @@ class Step:
         with task("discrepancy"):
             total = torch.stack([value.reshape(()).to(loss.dtype) for value in self.discrepancies]).sum() / self.plan.batch
         results = Results(loss, self.forward.value(captured.output).detach(), total)
-        for name, flow in self.updates.items():
-            with task(f"update:{name}"):
-                results.gradients[name] = self._finish(flow.plain(), self.forward.parameters[name])
-        for name, flow in {**self._mirror_updates(), **self.error_updates}.items():
-            with task(f"plasticity:{name}"):
-                results.error_gradients[name] = self._finish(flow.plain(), self.synapses[name])
+        for name in list(self.updates):
+            self._finish(name)
+        results.gradients, results.error_gradients = self.gradients, self.error_gradients
         results.buffers = {name: self.forward.value(node).detach() for name, node in captured.mutations.items()}
         results.credits = {site: flow.value for site, flow in self.credits.items() if site != OUTPUT and site in graph.sites}
         return results
 
-    def _mirror_updates(self) -> dict[str, Flow]:
-        found = {}
-        for name, parameter in self.plan.errors.parameters.items():
-            if parameter.mirrors in self.updates and parameter.learns:
-                update = self.updates[parameter.mirrors]
-                with task(f"plasticity:{name}"):
-                    found[name] = Flow(update.value.clone(), update.scale * mirror_factor(parameter.plasticity))
-        return found
+    def _finish(self, name: str) -> None:
+        """A parameter's update is whole: put it out, and that of the mirrors that learn from it, so that what it was made of can go."""
+        update = self.updates.pop(name)
+        with task(f"update:{name}"):
+            self.gradients[name] = self._put_out(update.plain(), self.forward.parameters[name])
+        for own, parameter in self.plan.errors.parameters.items():
+            if parameter.mirrors == name and parameter.learns:
+                with task(f"plasticity:{own}"):
+                    learned = Flow(update.value.clone(), update.scale * mirror_factor(parameter.plasticity))
+                    self.error_gradients[own] = self._put_out(learned.plain(), self.synapses[own])
 
-    def _finish(self, update: Tensor, parameter: Tensor) -> Tensor:
+    def _put_out(self, update: Tensor, parameter: Tensor) -> Tensor:
         """The update in its parameter's dtype, re-projected where the wiring says so."""
         update = update.detach().to(parameter.dtype)
         if self.plan.wiring.reprojection is None:
