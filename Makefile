@@ -28,6 +28,7 @@ test: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/step_time.py --json benchmarks/step_time.json
+	$(BIN)/python benchmarks/memory.py --json benchmarks/memory.json
 
 clean:
 	rm -rf .venv build *.egg-info runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,9 @@
-"""The network that step times are quoted for: a ResNet of 13 convolutions, width 32 to 128 (and its 1x1 shortcuts)."""
+"""The networks that step times are quoted for: a ResNet of 13 convolutions, width 32 to 128 (and its 1x1 shortcuts), and MLPs."""
 
 import torch
 from torch import Tensor, nn
+
+from runtime.models import build_model
 
 
 class Block(nn.Module):
@@ -42,3 +44,8 @@ class ResNet13(nn.Module):
         x = self.layer3(self.layer2(self.layer1(x)))
         logits: Tensor = self.fc(x.mean((2, 3)))
         return logits
+
+
+def mlp(depth: int, width: int = 256) -> nn.Module:
+    """``depth`` hidden tanh layers of ``width`` units over as many features: ``[N, width] -> [N, 10]``."""
+    return build_model(f"mlp:width={width},depth={depth}", (width,), 10)

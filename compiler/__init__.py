@@ -9,11 +9,14 @@ from compiler.errors import (
     LabelError,
     LossError,
     OutputError,
+    ScheduleError,
     SiteError,
     WiringWarning,
 )
 from compiler.example import Inputs
-from compiler.program import UpdateProgram, compile
+from compiler.program import UpdateProgram, compile, verify
+from compiler.roofline import Roofline, roofline
+from compiler.schedule import Schedule
 
 __all__ = [
     "CaptureError",
@@ -25,8 +28,13 @@ __all__ = [
     "LabelError",
     "LossError",
     "OutputError",
+    "Roofline",
+    "Schedule",
+    "ScheduleError",
     "SiteError",
     "UpdateProgram",
     "WiringWarning",
     "compile",
+    "roofline",
+    "verify",
 ]

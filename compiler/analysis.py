@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from torch import fx
 
+from compiler.effects import task
 from compiler.lower import Lowered
 from compiler.report import Locking
 
@@ -58,11 +59,6 @@ class Reach:
             if node.op == "call_function" and sources and all(source in known for source in sources):
                 known[node] = set().union(*(known[source] for source in sources))
         return known
-
-
-def task(node: fx.Node) -> str:
-    """The task that a node was traced in."""
-    return str((node.meta.get("custom") or {}).get("task", ""))
 
 
 def ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:

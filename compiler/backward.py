@@ -134,7 +134,7 @@ class Backward:
             return
         weights = None if through == FORWARD else self.forward.weights(functools.partial(self._replaced, through))
         with self.forward.transport.through(weights):
-            arrived = flow.value.to(head.dtype)
+            arrived = self.forward.settled(flow.value.to(head.dtype), head)
             found = torch.autograd.grad(head, [s for s, _ in sources], arrived, allow_unused=True, retain_graph=True)
         for (_, origin), gradient in zip(sources, found, strict=True):
             if gradient is None:

@@ -1,9 +1,13 @@
 """What a traced step costs: FLOPs by torch's own formulas, and the bytes of activations that live at once."""
 
-from typing import Any
+import itertools
 
 from torch import Tensor, fx
 from torch.utils.flop_counter import flop_registry
+
+from compiler.effects import effects, elements, is_view
+from compiler.schedule import Free, Launch, Schedule
+from compiler.taskgraph import TaskGraph
 
 
 def node_flops(node: fx.Node) -> int:
@@ -17,42 +21,49 @@ def node_flops(node: fx.Node) -> int:
     return int(count(*args, **kwargs, out_val=node.meta["val"]))
 
 
+def moved_bytes(node: fx.Node) -> int:
+    """Bytes of the tensors that a node reads and writes; none for a view."""
+    if node.op != "call_function" or is_view(node):
+        return 0
+    tensors = [value for part in (node, *node.all_input_nodes) for value in elements(part) if isinstance(value, Tensor)]
+    return sum(value.numel() * value.element_size() for value in tensors)
+
+
 def flops(graph: fx.Graph) -> int:
     """FLOPs of one step."""
     return sum(node_flops(node) for node in graph.nodes)
 
 
-def peak_activation_bytes(graph: fx.Graph) -> int:
-    """Bytes of values alive at the worst moment, each from its making to its last reader.
+def peak_activation_bytes(graph: fx.Graph, tasks: TaskGraph) -> int:
+    """Bytes of values alive at the worst moment of the tasks in their order, each from its making to its last reader.
 
-    Inputs (parameters, batch) and results (updates, loss) are not activations; tensors that share a storage count once.
+    Inputs (parameters, batch) and results (updates, loss) are not activations; values that share a storage count once, and
+    what an operator needs for itself while it runs is not seen.
     """
-    position = {node: place for place, node in enumerate(graph.nodes)}
-    output = next(node for node in graph.nodes if node.op == "output")
-    excluded = {key for node in graph.nodes if node.op in ("placeholder", "get_attr") for key in _storages(node)}
-    excluded |= {key for node in output.all_input_nodes for key in _storages(node)}
-    born: dict[int, int] = {}
-    last: dict[int, int] = {}
-    sizes: dict[int, int] = {}
-    for node in graph.nodes:
-        for key, size in _storages(node).items():
-            if key not in excluded:
-                born.setdefault(key, position[node])
-                sizes[key] = size
-                last[key] = max(last.get(key, 0), position[node], *(position[user] for user in node.users))
-    change = [0] * (len(position) + 1)
-    for key, start in born.items():
-        change[start] += sizes[key]
-        change[last[key] + 1] -= sizes[key]
-    peak = alive = 0
-    for step in change:
-        alive += step
-        peak = max(peak, alive)
+    found = effects(graph)
+    spans: dict[str, tuple[int, int]] = {}
+    order = [found.of[node] for task in tasks.tasks for node in task.nodes if node in found.of]
+    for moment, effect in enumerate(order):
+        for storage in (effect.reads | effect.writes) - found.kept:
+            spans[storage] = (spans.get(storage, (moment,))[0], moment)
+    change = [0] * (len(order) + 1)
+    for storage, (born, last) in spans.items():
+        change[born] += found.sizes[storage]
+        change[last + 1] -= found.sizes[storage]
+    return max(itertools.accumulate(change))
+
+
+def peak_held_bytes(tasks: TaskGraph, schedule: Schedule) -> int:
+    """The same by a schedule's list: each value from the launch of its task to its free, whatever lies in between.
+
+    On several streams no more than this is alive when the list is run in its order; streams have their own times.
+    """
+    made = {task.name: sum(tasks.sizes[storage] for storage in task.makes - tasks.kept) for task in tasks.tasks}
+    alive = peak = 0
+    for action in schedule.actions:
+        if isinstance(action, Launch):
+            alive += made[action.task]
+            peak = max(peak, alive)
+        elif isinstance(action, Free):
+            alive -= tasks.sizes[action.value]
     return peak
-
-
-def _storages(node: fx.Node) -> dict[int, int]:
-    """The storages behind a node's value, by address, and their bytes."""
-    value: Any = node.meta.get("val")
-    tensors = value if isinstance(value, tuple | list) else (value,)
-    return {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors if isinstance(t, Tensor)}

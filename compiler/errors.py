@@ -31,6 +31,10 @@ class LossError(CompileError):
     """The loss cannot be compiled: no scalar, or independent of the model's output."""
 
 
+class ScheduleError(CompileError):
+    """A schedule cannot be read, cannot be made, or breaks an order that the program needs."""
+
+
 class LabelError(ErrorwireError):
     """Labels of the wrong dtype, shape or range for the compiled loss or signal."""
 

@@ -60,7 +60,11 @@ def describe_leaf(leaf: Any) -> object:
 
 
 def signature(inputs: Inputs, labels: Any, modules: Sequence[nn.Module]) -> Signature:
-    """The key under which a traced step is cached: inputs, labels, which modules train, and which parameters want a gradient."""
+    """The key under which a traced step is cached.
+
+    It holds inputs, labels, which modules train, which parameters want a gradient, and how these lie in memory.
+    """
     leaves: Iterable[Any] = [*inputs.leaves(), *pytree.tree_leaves(labels)]
-    flags = [m.training for m in modules] + [p.requires_grad for m in modules for p in m._parameters.values() if p is not None]
+    flags: list[object] = [m.training for m in modules]
+    flags += [(p.requires_grad, p.stride()) for m in modules for p in m._parameters.values() if p is not None]
     return (*map(describe_leaf, leaves), tuple(flags))

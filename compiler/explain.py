@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from compiler.report import Report, SiteReport
+from compiler.report import Report, ScheduleReport, SiteReport
 
 WIDTH = 132
 
@@ -55,10 +55,26 @@ def _summary(report: Report) -> list[str]:
         f"Work a step       {_giga(report.flops)} GFLOP, {report.flops / max(report.bp_flops, 1):.2f} of BP's {_giga(report.bp_flops)}",
         f"Activations       {_mega(report.peak_activation_bytes)} MB at the peak, "
         f"{report.peak_activation_bytes / max(report.bp_peak_activation_bytes, 1):.2f} of BP's {_mega(report.bp_peak_activation_bytes)}",
+        *_schedule(report.schedule, report.bp_schedule),
         f"Weight transport  between sites: {_few(report.weight_transport)}; inside regions only: {_few(report.local_weight_transport)}",
         *(["Blocks            none found, so every site is at the top level; name them by Sites(blocks=...)"] if report.flat else []),
         *([f"Several credits   {_few(report.several_regions)} lie behind more than one site; contributions add up"] if report.several_regions else []),
     ]  # fmt: skip
+
+
+def _schedule(own: ScheduleReport, bp: ScheduleReport) -> list[str]:
+    """Two lines: what waits for what, and the predicted step by the number of streams, beside BP's."""
+    share = own.critical_path_seconds / own.work_seconds if own.work_seconds else 1.0
+    times = ", ".join(f"{_time(seconds)} on {streams}" for streams, seconds in own.predicted_seconds.items())
+    return [
+        f"Schedule          {own.tasks} tasks, up to {own.width} at a time; critical path {_time(own.critical_path_seconds)}, "
+        f"{share:.0%} of the work's {_time(own.work_seconds)}",
+        f"Predicted step    {times} streams; BP {_time(bp.predicted_seconds[1])} on 1 ({own.device})",
+    ]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f} us"
 
 
 def _few(names: tuple[str, ...], limit: int = 4) -> str:

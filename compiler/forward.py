@@ -5,6 +5,7 @@ region's backward pass ends at its cuts, and a wiring decides what crosses them.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ import torch.utils._pytree as pytree
 from torch import Tensor, fx
 
 from compiler.capture import Capture
-from compiler.dataflow import Dataflow
+from compiler.dataflow import Dataflow, op_name
 from compiler.errorgraph import ErrorGraph
+from compiler.formats import MemoryLayout, channels_last, like, map_order
 from compiler.mirrors import LinearCall, Mirrored, Transport, mirrored_weights
 from compiler.partition import parameters_behind
 from compiler.sites import Site
@@ -21,6 +23,9 @@ from compiler.sites import Site
 VIEWS: dict[Any, Any] = dict.fromkeys(
     (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default), torch.ops.aten.reshape.default
 )
+CONVOLUTIONS = {"convolution", "conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"}
+RECURRENT = {"gru", "lstm", "rnn_relu", "rnn_tanh"}
+STRIDED = {"as_strided", "as_strided_copy", "as_strided_scatter", "view_as_complex"}
 
 
 class Forward:
@@ -28,9 +33,10 @@ class Forward:
 
     def __init__(
         self, captured: Capture, flow: Dataflow, errors: ErrorGraph, tensors: Mapping[fx.Node, Any], parameters: Mapping[str, Tensor],
-        context: Callable[[], Any],
+        context: Callable[[], Any], layout: MemoryLayout = "preserve",
     ) -> None:  # fmt: skip
         self.captured, self.dataflow, self.errors, self.context = captured, flow, errors, context
+        self.layout = layout
         self.parameters = {name: value.detach().requires_grad_(name in flow.trainable) for name, value in parameters.items()}
         self.transport = Transport()
         self._values: dict[fx.Node, Any] = dict(tensors)
@@ -57,6 +63,20 @@ class Forward:
         value: Tensor = self._values[node]
         return value
 
+    def output(self) -> Tensor:
+        """What the loss reads, in the memory format that the model itself gives it."""
+        value: Tensor = self.value(self.captured.output)
+        return value if self.layout == "preserve" else like(value, self.captured.output.meta["val"])
+
+    def settled(self, value: Tensor, place: Tensor) -> Tensor:
+        """An error in the memory format of the place where it arrives; under ``preserve`` in the one that autograd gives it."""
+        return value if self.layout == "preserve" or not map_order(place) else like(value, place)
+
+    def enter(self, node: fx.Node) -> None:
+        """Bring one of the model's inputs into the step's memory format."""
+        if self.layout == "channels_last" and self.captured.inputs[node][0] == "user" and isinstance(self._values[node], Tensor):
+            self._values[node] = channels_last(self._values[node])
+
     def attached(self, site: Site) -> Tensor:
         """A site's ``z`` as computed from the leaf at ``h``; that leaf itself where the site is the identity."""
         value: Tensor = self._values[site.z] if site.phi else self._leaves[site.h]
@@ -76,13 +96,25 @@ class Forward:
             sources = tuple(node.all_input_nodes)
             carried = frozenset(source for source in sources if source in self.dataflow.data)
             call = LinearCall(node, sources, carried, self.transport, self.context)
-            return Mirrored.apply(call, *(self.value(source) for source in sources))  # type: ignore[no-untyped-call]
-        return self._call(node, self.value)
+            return Mirrored.apply(call, *(self._read(node, source) for source in sources))  # type: ignore[no-untyped-call]
+        return self._call(node, lambda source: self._read(node, source))
+
+    def _read(self, node: fx.Node, source: fx.Node) -> Any:
+        """What a node reads of another: convolutions maps in the step's memory format, wherever it was lost on the way."""
+        value = self.value(source)
+        if self.layout == "preserve" or not isinstance(value, Tensor):
+            return value
+        if op_name(node) in CONVOLUTIONS and source in self.dataflow.data:
+            return channels_last(value)
+        if op_name(node) in STRIDED:
+            return like(value, source.meta["val"])
+        return value
 
     @staticmethod
     def _call(node: fx.Node, read: Callable[[fx.Node], Any]) -> Any:
         args, kwargs = fx.map_arg((node.args, node.kwargs), read)
-        return VIEWS.get(node.target, node.target)(*args, **kwargs)
+        with _unfused() if op_name(node) in RECURRENT else nullcontext():
+            return VIEWS.get(node.target, node.target)(*args, **kwargs)
 
     def phi(self, site: Site, h: Tensor) -> Tensor:
         """The site's activation at another pre-activation."""
@@ -122,6 +154,11 @@ class Forward:
             return known[node]
 
         return read
+
+
+def _unfused() -> AbstractContextManager[Any]:
+    """Without oneDNN's fused recurrent layer, whose backward has no trace."""
+    return torch.backends.mkldnn.flags(enabled=False)
 
 
 def _cut(value: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,8 +14,13 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from compiler.example import Inputs
+from compiler.groupnorm import ask_for_input_gradients
+from compiler.reuse import reuse_memory
 from compiler.signal import ClassLabels, class_labels
+from compiler.split import split_backward
 from compiler.step import Plan, Step
+from compiler.taskgraph import TaskGraph
+from compiler.tasks import task_graph
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Layout:
     credits: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lowered:
     """A traced step: ``module(*inputs)`` computes it. ``class_labels``: what to check labels for."""
 
@@ -44,6 +50,16 @@ class Lowered:
     class_labels: tuple[ClassLabels, ...]
     inputs: Inputs
     labels: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the step computes."""
+        return self.inputs.device()
+
+    @cached_property
+    def tasks(self) -> TaskGraph:
+        """The step's tasks in memory order."""
+        return task_graph(self.module.graph)
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,12 @@ def lower(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool
     with _differentiable(), traceback.preserve_node_meta():
         flat = [value.clone() if value.is_inference() else value for value in flat]
         module = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)(*flat)
-    _simplify(module)
+    _simplify(module.graph)
+    ask_for_input_gradients(module.graph)
+    split_backward(module.graph)
+    reuse_memory(module.graph)
+    module.graph.lint()
+    module.recompile()
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     labelled = {node: place for place, node in zip(places, placeholders[sum(counts[:4]) :], strict=True)}
     found = Layout(tuple(tensors.parameters), tuple(tensors.buffers), tuple(tensors.synapses), **layout)
@@ -125,16 +146,15 @@ def _bind(plan: Plan, buffers: Mapping[str, Tensor], inputs: Inputs, data: tuple
 
 @contextmanager
 def _differentiable() -> Iterator[None]:
-    """Trace with gradients on, whatever the caller turned off; without oneDNN's fused recurrent layer, whose backward has no trace."""
+    """Trace with gradients on, whatever the caller turned off."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with torch.inference_mode(False), torch.enable_grad(), torch.backends.mkldnn.flags(enabled=False):
+        with torch.inference_mode(False), torch.enable_grad():
             yield
 
 
-def _simplify(module: fx.GraphModule) -> None:
+def _simplify(graph: fx.Graph) -> None:
     """Drop what the wiring does not use, and aliases and double transpositions, which cost a launch each."""
-    graph = module.graph
     aten = torch.ops.aten
     for node in list(graph.nodes):
         if node.op == "call_function" and node.target in (aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default):
@@ -152,5 +172,3 @@ def _simplify(module: fx.GraphModule) -> None:
             else:
                 node.target = aten.reshape.default
     graph.eliminate_dead_code()
-    graph.lint()
-    module.recompile()

@@ -16,8 +16,10 @@ from compiler.dataflow import Dataflow, analyse
 from compiler.errorgraph import ErrorGraph
 from compiler.errors import CreditError, InputError, LabelError, LossError, OutputError, SiteError, WiringWarning
 from compiler.example import Inputs
+from compiler.formats import MemoryLayout, like
 from compiler.lower import Lowered, Tensors, lower
 from compiler.partition import parameters_behind
+from compiler.planning import scheduled
 from compiler.resolve import resolve
 from compiler.signal import Loss, error_scale, loss_name
 from compiler.sites import PIECEWISE
@@ -35,6 +37,7 @@ class Source:
     loss: Loss
     output: Output
     autocast: torch.dtype | None
+    layout: MemoryLayout = "preserve"
 
 
 def plan(source: Source, inputs: Inputs, labels: Any, sure: bool = False) -> Plan:
@@ -58,9 +61,8 @@ def plan(source: Source, inputs: Inputs, labels: Any, sure: bool = False) -> Pla
         check_batch_axes(source.model, source.output, inputs, errors)
     _warn(source.wiring, errors)
     device = inputs.device()
-    return Plan(
-        captured, flow, errors, source.wiring, source.loss, batch, error_scale(source.loss, batch), _context(source, device)
-    )
+    scale, context = error_scale(source.loss, batch), _context(source, device)
+    return Plan(captured, flow, errors, source.wiring, source.loss, batch, scale, context, source.layout)
 
 
 def trace(source: Source, planned: Plan, inputs: Inputs, labels: Any, probe: bool) -> Lowered:
@@ -68,6 +70,7 @@ def trace(source: Source, planned: Plan, inputs: Inputs, labels: Any, probe: boo
 
     Raises:
         CreditError: a parameter that no credited site reaches.
+        ScheduleError: the schedule of the step is not proven.
     """
     parameters = {
         name: value for name, value in source.model.named_parameters() if name in planned.dataflow.trainable or _read(planned, name)
@@ -75,10 +78,13 @@ def trace(source: Source, planned: Plan, inputs: Inputs, labels: Any, probe: boo
     buffers = dict(source.model.named_buffers())
     device, dtype = inputs.device(), next((p.dtype for p in parameters.values()), torch.float32)
     synapses = {name: torch.empty(p.shape, dtype=dtype, device=device) for name, p in planned.errors.parameters.items()}
+    mirrors = {name: p.mirrors for name, p in planned.errors.parameters.items() if p.mirrors is not None}
+    synapses |= {name: like(synapses[name], parameters[weight]) for name, weight in mirrors.items()}
     lowered = lower(planned, Tensors(parameters, buffers, synapses), inputs, labels, probe)
     missing = sorted(planned.dataflow.trainable - set(lowered.layout.gradients) - frozen_parameters(planned))
     if missing:
         raise _unreached(source.wiring, missing)
+    scheduled(lowered, 1)
     return lowered
 
 

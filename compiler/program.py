@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.utils._pytree as pytree
@@ -12,16 +12,21 @@ from torch import Tensor, nn
 
 from compiler.capture import Output
 from compiler.errorgraph import ErrorParameter
-from compiler.errors import EdgeError, InputError, LabelError
+from compiler.errors import CompileError, EdgeError, InputError, LabelError
 from compiler.example import Inputs, Signature, signature
 from compiler.explain import explain
+from compiler.formats import MemoryLayout
 from compiler.lower import Lowered
 from compiler.pipeline import Source, plan, trace
+from compiler.planning import scheduled
 from compiler.report import Report
 from compiler.reporting import backpropagation, report
+from compiler.roofline import Roofline
+from compiler.schedule import Schedule
 from compiler.signal import Loss
 from compiler.starts import start
 from compiler.step import Plan
+from compiler.verify import verify as verify_tasks
 from wiring import Wiring
 
 
@@ -105,6 +110,17 @@ class UpdateProgram:
         """The report as text for people."""
         return explain(self.report())
 
+    def schedule(self, streams: int = 1, cost: Roofline | None = None) -> Schedule:
+        """The example's step on ``streams`` streams, as the executors run it; verified.
+
+        Arguments:
+            cost: the cost model of another device than the program's; default: measured here once and cached.
+
+        Raises:
+            ScheduleError: fewer than one stream.
+        """
+        return scheduled(self.lowered, streams, cost)
+
     def draw(self, path: str | Path) -> Path:
         """Write the forward graph with its error wiring on top, as SVG, PNG or DOT by the path's suffix.
 
@@ -141,6 +157,17 @@ class UpdateProgram:
                 )
 
 
+def verify(program: UpdateProgram, schedule: Schedule) -> None:
+    """Prove that a schedule of a program's step computes what the step says, whatever the streams' speeds.
+
+    Vector clocks over every read and write of every storage, frees, forks and joins, and the next step right behind this one.
+
+    Raises:
+        ScheduleError: naming the two accesses and the order that is missing.
+    """
+    verify_tasks(program.lowered.tasks, schedule)
+
+
 def _same_kind(want: Any, got: Any, what: str, error: type[Exception]) -> None:
     if not isinstance(want, Tensor) or not isinstance(got, Tensor):
         if type(want) is not type(got):
@@ -166,6 +193,7 @@ def compile(
     *,
     output: Output = None,
     autocast: torch.dtype | None = None,
+    layout: MemoryLayout = "preserve",
 ) -> UpdateProgram:
     """Compile a model and a wiring into an update program.
 
@@ -176,13 +204,21 @@ def compile(
         loss: ``loss(output, y)`` -> one number, differentiable; a mean over the batch unless its ``reduction`` is ``"sum"``.
         output: which part of what the model returns the loss reads: an index, a key or field name, or a function.
         autocast: dtype of mixed precision, as ``torch.bfloat16``; default: the ambient ``torch.autocast``, or none.
+        layout: memory format of the maps ``[N, C, H, W]`` and ``[N, C, D, H, W]`` inside the step. ``"preserve"`` keeps the one of
+            the model and the batch, so that backpropagation equals eager autograd bit for bit. ``"channels_last"`` computes them
+            with channels innermost, in which convolutions and batch norms are faster (on CPUs, and on GPUs in half precision),
+            whatever the format of the model and the batch: the same numbers up to rounding, since sums run in another order,
+            and up to dropout on maps, which draws its mask in another order. Models and batches stay as they are.
 
     Raises:
-        CompileError: one of its kinds, naming the thing, the reason and the way out.
+        CompileError: one of its kinds, naming the thing, the reason and the way out; itself for an unknown ``layout``.
         LabelError: labels that the wiring's signal cannot use.
     """
+    if layout not in get_args(MemoryLayout):
+        known = " or ".join(map(repr, get_args(MemoryLayout)))
+        raise CompileError(f"layout={layout!r} names no memory format that a step is computed in. Use {known}.")
     inputs = Inputs.of(example[0])
     device = inputs.device().type
     if autocast is None and torch.is_autocast_enabled(device):
         autocast = torch.get_autocast_dtype(device)
-    return UpdateProgram(Source(model, wiring, loss, output, autocast), inputs, example[1])
+    return UpdateProgram(Source(model, wiring, loss, output, autocast, layout), inputs, example[1])

@@ -35,6 +35,23 @@ class SiteReport(Record):
     locking: Locking | None
 
 
+class ScheduleReport(Record):
+    """The program's schedule by the cost model of ``device``.
+
+    ``work_seconds``: all tasks one behind the other. ``critical_path``: the longest chain of tasks that must wait for each other.
+    ``width``: the most tasks that ever run at a time if each starts as soon as it can. ``predicted_seconds``: of a step, by the
+    number of streams, hand-overs included.
+    """
+
+    device: str
+    tasks: int
+    work_seconds: float
+    critical_path: tuple[str, ...]
+    critical_path_seconds: float
+    width: int
+    predicted_seconds: dict[int, float]
+
+
 class Report(Record):
     """A program. Numbers of parameters count single numbers; ``flops`` one step; ``*_bytes`` activations live at the peak.
 
@@ -58,3 +75,5 @@ class Report(Record):
     bp_flops: int
     peak_activation_bytes: int
     bp_peak_activation_bytes: int
+    schedule: ScheduleReport
+    bp_schedule: ScheduleReport

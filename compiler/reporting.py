@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from compiler.analysis import Reach
 from compiler.cost import flops, peak_activation_bytes
 from compiler.errorgraph import ErrorEdge
+from compiler.planning import predicted
 from compiler.report import EdgeReport, Report, SiteReport
 from compiler.sites import FLAT
 from wiring import Gradient, Mirror, Recursive, Sites, Wiring, bp
@@ -54,8 +55,10 @@ def report(program: "UpdateProgram") -> Report:
         flat=_flat(program),
         flops=flops(lowered.module.graph),
         bp_flops=flops(twin.module.graph),
-        peak_activation_bytes=peak_activation_bytes(lowered.module.graph),
-        bp_peak_activation_bytes=peak_activation_bytes(twin.module.graph),
+        peak_activation_bytes=peak_activation_bytes(lowered.module.graph, lowered.tasks),
+        bp_peak_activation_bytes=peak_activation_bytes(twin.module.graph, twin.tasks),
+        schedule=predicted(lowered),
+        bp_schedule=predicted(twin),
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from compiler.errorgraph import ErrorParameter
+from compiler.formats import like
 from compiler.synapses import draw, find_operator
 from wiring import LikeForward, Mirror
 
@@ -26,6 +27,7 @@ def _one(parameter: ErrorParameter, forward: Mapping[str, Tensor], seed: int) ->
             value = forward[parameter.mirrors].detach().cpu().clone()
         else:
             value = draw(synapse.init, parameter.shape, generator)
+        value = value if parameter.mirrors is None else like(value, forward[parameter.mirrors])
         return value.abs() if synapse.weights == "sign" else value
     assert parameter.source is not None
     return find_operator(synapse).start(synapse, parameter.shape, parameter.source, generator)

@@ -20,6 +20,7 @@ from compiler.dataflow import Dataflow
 from compiler.errorgraph import ErrorEdge, ErrorGraph
 from compiler.errors import LabelError, LossError
 from compiler.flow import Flow, plus
+from compiler.formats import MemoryLayout, in_order, like, map_order
 from compiler.forward import Forward
 from compiler.partition import Region
 from compiler.plasticity import Receiver, mirror_factor, post_synaptic
@@ -30,7 +31,10 @@ from wiring import OUTPUT, Wiring
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that the trace of a step depends on. ``scale``: from ``dloss/dv`` to an error; ``batch``: its ``N``."""
+    """Everything that the trace of a step depends on. ``scale``: from ``dloss/dv`` to an error; ``batch``: its ``N``.
+
+    ``layout``: the memory format in which maps are computed.
+    """
 
     captured: Capture
     dataflow: Dataflow
@@ -40,6 +44,7 @@ class Plan:
     batch: int
     scale: float
     context: Callable[[], Any]
+    layout: MemoryLayout = "preserve"
 
 
 @dataclass
@@ -56,13 +61,13 @@ class Results:
 
 
 class Step:
-    """A step in the making. Its tasks: ``forward:R``, ``loss``, ``credit:S``, ``update:R``, ``plasticity:P``."""
+    """A step in the making. Its tasks: ``forward:R``, ``loss``, ``transmit:E``, ``credit:S``, ``update:R``, ``gradient:P``, ``plasticity:P``."""
 
     def __init__(
         self, plan: Plan, tensors: Mapping[fx.Node, Any], parameters: Mapping[str, Tensor], synapses: Mapping[str, Tensor]
     ):
         self.plan = plan
-        self.forward = Forward(plan.captured, plan.dataflow, plan.errors, tensors, parameters, plan.context)
+        self.forward = Forward(plan.captured, plan.dataflow, plan.errors, tensors, parameters, plan.context, plan.layout)
         leaves = {name: _leaf(value, plan.errors.parameters[name].learns) for name, value in synapses.items()}
         self.synapses = leaves
         self.backward = Backward(plan.errors, self.forward, leaves, plan.scale)
@@ -78,6 +83,9 @@ class Step:
         """Trace the step in order."""
         graph, v = self.plan.errors, self.plan.errors.parts.regions
         for node in self.plan.captured.graph.nodes:
+            if node.op == "placeholder":
+                with task(f"forward:{self._region_name(next(iter(node.users), node))}"):
+                    self.forward.enter(node)
             if node.op in ("placeholder", "output"):
                 continue
             with task(f"forward:{self._region_name(node)}"):
@@ -101,7 +109,7 @@ class Step:
         v = self.forward.leaf(head)
         with task("loss"):
             name = loss_name(self.plan.loss)
-            output = self.forward.value(self.plan.captured.output)
+            output = self.forward.output()
             try:
                 with self.plan.context():
                     loss = self.plan.loss(output, labels)
@@ -198,19 +206,20 @@ class Step:
         return True
 
     def _transmit(self, edge: ErrorEdge, flow: Flow) -> Tensor:
-        ports = self.plan.errors.ports
+        ports, z = self.plan.errors.ports, self.forward.leaf(self.plan.errors.sites[edge.target].z)
+        source, target = ports[edge.source].lying(map_order(flow.value)), ports[edge.target].lying(map_order(z))
         synapse = self.synapses[edge.parameter or ""].to(flow.value.dtype)
         with torch.enable_grad():
-            return find_operator(edge.synapse).transmit(
-                edge.synapse, synapse, flow.value.detach(), ports[edge.source], ports[edge.target]
-            )
+            arrived = find_operator(edge.synapse).transmit(edge.synapse, synapse, flow.value.detach(), source, target)
+            return in_order(arrived, target.order) if target.order else arrived
 
     def _apply(self, site: str, displacement: Flow) -> None:
         graph, place = self.plan.errors, self.plan.errors.sites[site]
         with task(f"credit:{site}"):
             names = self.forward.phi_parameters(place)
             skip = any(edge.kind == "skip" for edge in graph.edges[site])
-            displacement = Flow(displacement.value.to(self.forward.leaf(place.z).dtype), displacement.scale)
+            z = self.forward.leaf(place.z)
+            displacement = Flow(self.forward.settled(displacement.value.to(z.dtype), z), displacement.scale)
             arrival = Arrival(
                 place,
                 displacement,
@@ -255,7 +264,7 @@ class Step:
         captured, graph = self.plan.captured, self.plan.errors
         with task("discrepancy"):
             total = torch.stack([value.reshape(()).to(loss.dtype) for value in self.discrepancies]).sum() / self.plan.batch
-        results = Results(loss, self.forward.value(captured.output).detach(), total)
+        results = Results(loss, self.forward.output().detach(), total)
         for name in list(self.updates):
             self._finish(name)
         results.gradients, results.error_gradients = self.gradients, self.error_gradients
@@ -266,7 +275,7 @@ class Step:
     def _finish(self, name: str) -> None:
         """A parameter's update is whole: put it out, and that of the mirrors that learn from it, so that what it was made of can go."""
         update = self.updates.pop(name)
-        with task(f"update:{name}"):
+        with task(f"gradient:{name}"):
             self.gradients[name] = self._put_out(update.plain(), self.forward.parameters[name])
         for own, parameter in self.plan.errors.parameters.items():
             if parameter.mirrors == name and parameter.learns:
@@ -275,12 +284,12 @@ class Step:
                     self.error_gradients[own] = self._put_out(learned.plain(), self.synapses[own])
 
     def _put_out(self, update: Tensor, parameter: Tensor) -> Tensor:
-        """The update in its parameter's dtype, re-projected where the wiring says so."""
+        """The update in its parameter's dtype, re-projected where the wiring says so, and in its memory format, as autograd's is."""
         update = update.detach().to(parameter.dtype)
-        if self.plan.wiring.reprojection is None:
-            return update
-        length = torch.linalg.vector_norm(update)
-        return update * torch.clamp(self.plan.wiring.reprojection / (length + 1e-12), max=1.0)
+        if self.plan.wiring.reprojection is not None:
+            length = torch.linalg.vector_norm(update)
+            update = update * torch.clamp(self.plan.wiring.reprojection / (length + 1e-12), max=1.0)
+        return like(update, parameter)
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ tensor as ``[N, C, *P]``; a *vector* has no positions. One signature, looked up 
 ``@operator(MySynapse)``.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from compiler.errors import EdgeError
+from compiler.formats import inverse
 from wiring import ByShape, Channelwise, Dense, GlorotUniform, KaimingUniform, Kernel, Normal, Pointwise, Sparse
 from wiring.spec import Init, Synapse
 
@@ -23,12 +25,20 @@ LARGEST = 2**30
 
 @dataclass(frozen=True)
 class Port:
-    """One end of an edge: a site's tensor ``[N * k, ...]`` with its channel axis; ``k`` rows belong to each sample."""
+    """One end of an edge: a site's tensor ``[N * k, ...]`` with its channel axis; ``k`` rows belong to each sample.
+
+    ``order``: its axes from the outermost in memory to the innermost, batch first, while a step is traced; none where they lie in order.
+    """
 
     site: str
     shape: tuple[int, ...]
     batch: int
     channel: int
+    order: tuple[int, ...] = ()
+
+    def lying(self, order: tuple[int, ...]) -> "Port":
+        """The same end with its axes in that order in memory."""
+        return dataclasses.replace(self, order=order)
 
     @property
     def units(self) -> int:
@@ -73,9 +83,25 @@ class Port:
         flat = value.reshape(self.shape[0], self.channels, *space)
         return flat.movedim(1, self.channel).reshape(self.shape)
 
+    def to_rows(self, value: Tensor) -> Tensor:
+        """``[N * k, ...]`` -> ``[N, U]``, units as they lie in memory, so that nothing is copied."""
+        return value.permute(self.order).reshape(self.batch, self.units)
+
+    def from_rows(self, rows: Tensor) -> Tensor:
+        """``[N, U]``, units as they lie in memory -> the site's own shape, nothing copied."""
+        return rows.reshape([self.shape[axis] for axis in self.order]).permute(inverse(self.order))
+
+    def as_lying(self, units: Tensor) -> Tensor:
+        """``[M, U]`` with the units as they are counted -> as they lie in memory."""
+        within = self.order[1:] if self.shape[0] == self.batch else tuple(axis + 1 for axis in self.order)
+        return units.reshape(-1, *self.unit_shape).permute(0, *within).reshape(units.shape)
+
 
 class Operator(Protocol):
-    """What a synapse class needs: the shape of ``E``, its first values, and the transmission ``d = T(E, e)``."""
+    """What a synapse class needs: the shape of ``E``, its first values, and the transmission ``d = T(E, e)``.
+
+    A ``d`` whose axes lie in another order than the target's is copied into it by the step; ``target.order`` tells how to save that.
+    """
 
     def shape(self, spec: Any, source: Port, target: Port) -> tuple[int, ...]: ...
 
@@ -137,7 +163,7 @@ def draw(init: Init, shape: tuple[int, ...], generator: torch.Generator) -> Tens
 
 @operator(Dense)
 class DenseOperator:
-    """``d[N, U] = e[N, S] B[S, U]``."""
+    """``d[N, U] = e[N, S] B[S, U]``; between maps whose channels lie innermost the smaller factor is brought into their order."""
 
     def shape(self, spec: Dense, source: Port, target: Port) -> tuple[int, ...]:
         shape = (source.units, *target.unit_shape)
@@ -152,8 +178,13 @@ class DenseOperator:
         return draw(spec.init, shape, generator)
 
     def transmit(self, spec: Dense, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor:
-        arrived = error.reshape(source.batch, source.units) @ synapse.reshape(source.units, target.units)
-        return arrived.reshape(target.shape)
+        by_rows = bool(source.order) and target.units < source.batch
+        by_columns = bool(target.order) and source.units <= target.batch
+        rows = source.to_rows(error) if by_rows else error.reshape(source.batch, source.units)
+        matrix = synapse.reshape(source.units, target.units)
+        matrix = source.as_lying(matrix.t()).t() if by_rows else matrix
+        arrived = rows @ (target.as_lying(matrix) if by_columns else matrix)
+        return target.from_rows(arrived) if by_columns else arrived.reshape(target.shape)
 
 
 @operator(Sparse)

@@ -2,6 +2,8 @@
 
 from runtime.alignment import Alignment, alignment
 from runtime.errors import BackendError, NonFiniteLoss, TrainingError
+from runtime.executors.memory import measured_peak_bytes
+from runtime.executors.watch import Timeline, measure_timeline
 from runtime.learner import Learned, Learner
 from runtime.metrics import History
 from runtime.training import fit
@@ -13,7 +15,10 @@ __all__ = [
     "Learned",
     "Learner",
     "NonFiniteLoss",
+    "Timeline",
     "TrainingError",
     "alignment",
     "fit",
+    "measure_timeline",
+    "measured_peak_bytes",
 ]

@@ -1,4 +1,4 @@
-"""The command ``errorwire``: train, compare, explain, draw, list.
+"""The command ``errorwire``: train, compare, explain, draw, timeline, list.
 
 What a command needs is imported when it runs, so that a mistyped option costs no second.
 """
@@ -13,6 +13,7 @@ from runtime.console import FAILED, WIDTH, output, told
 
 if TYPE_CHECKING:
     from compiler import UpdateProgram
+    from compiler.formats import MemoryLayout
     from runtime.comparison import Comparison
 
 app = typer.Typer(
@@ -65,6 +66,9 @@ def train(
     clip_norm: opt.Clip = None,
     seed: opt.Seed = 0,
     autocast: opt.Autocast = None,
+    layout: opt.Layout = "preserve",
+    backend: opt.Backend = "serial",
+    streams: opt.Streams = None,
     threads: opt.Threads = None,
     folder: opt.Folder = None,
     resume: opt.Resume = False,
@@ -79,7 +83,9 @@ def train(
         if resume and folder is None:
             raise TrainingError("The option --resume needs the run that it goes on with. Give its --folder.")
         _use(threads)
-        recipe = Recipe(epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, clip_norm, seed, autocast)
+        recipe = Recipe(
+            epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, clip_norm, seed, autocast, layout, backend, streams
+        )
         source = Source(data, data_folder, limit, standardise)
         job = Job(model, wiring, source, recipe, folder or fresh_folder(model, wiring))
     with told(lambda: _kept(job.checkpoint)):
@@ -129,6 +135,9 @@ def compare(
     clip_norm: opt.Clip = None,
     seed: opt.Seed = 0,
     autocast: opt.Autocast = None,
+    layout: opt.Layout = "preserve",
+    backend: opt.Backend = "serial",
+    streams: opt.Streams = None,
     threads: opt.Threads = None,
     folder: opt.Folder = None,
 ) -> None:
@@ -139,7 +148,9 @@ def compare(
         from runtime.recipe import Recipe
 
         _use(threads)
-        recipe = Recipe(epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, clip_norm, seed, autocast)
+        recipe = Recipe(
+            epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, clip_norm, seed, autocast, layout, backend, streams
+        )
         images = Source(data, data_folder, limit, standardise).load(seed)
         place = folder or fresh_folder("compare", model)
     with told(lambda: f"the rows that were done lie in '{place}'." if place.exists() else "no row was done."):
@@ -177,13 +188,14 @@ def explain(
     input_shape: opt.Shape = "3x32x32",
     classes: opt.Classes = 10,
     batch_size: opt.BatchSize = 32,
+    layout: opt.Layout = "preserve",
     json: opt.Json = False,
 ) -> None:
     """Say what a wiring does on a model: sites, error edges, locking, weight transport, cost."""
     with told():
         from compiler.explain import explain as explained
 
-        report = _program(model, wiring, input_shape, classes, batch_size).report()
+        report = _program(model, wiring, input_shape, classes, batch_size, layout).report()
         console = output()
         print(
             report.model_dump_json(indent=2) if json else explained(report, console.width if console.is_terminal else WIDTH), end=""
@@ -205,7 +217,9 @@ def draw(
         output().print(f"Drawn to {path}", markup=False, soft_wrap=True)
 
 
-def _program(model: str, wiring: str, input_shape: str, classes: int, batch_size: int) -> "UpdateProgram":
+def _program(
+    model: str, wiring: str, input_shape: str, classes: int, batch_size: int, layout: "MemoryLayout" = "preserve"
+) -> "UpdateProgram":
     """Compiled for random images."""
     import torch
 
@@ -220,7 +234,34 @@ def _program(model: str, wiring: str, input_shape: str, classes: int, batch_size
         )
     parsed, shape = parse_wiring(wiring), tuple(map(int, parts))
     example = torch.randn(batch_size, *shape), torch.arange(batch_size) % classes
-    return compile(build_model(model, shape, classes), parsed, example)
+    return compile(build_model(model, shape, classes), parsed, example, layout=layout)
+
+
+@app.command()
+def timeline(
+    model: opt.Model,
+    wiring: opt.Wiring,
+    folder: opt.Traces,
+    streams: opt.Lanes = 2,
+    backend: opt.Watched = None,
+    input_shape: opt.Shape = "3x32x32",
+    classes: opt.Classes = 10,
+    batch_size: opt.BatchSize = 32,
+    layout: opt.Layout = "preserve",
+) -> None:
+    """Schedule a step on streams, and show when its tasks should run and when they do."""
+    with told():
+        from runtime import measure_timeline
+        from runtime.tables import timeline_notes, timeline_table
+        from runtime.timeline import save_timeline
+
+        measured = measure_timeline(_program(model, wiring, input_shape, classes, batch_size, layout), streams, backend)
+        title = f"{wiring} on {model}, batch {batch_size} of {input_shape}: {measured.executor}"
+        save_timeline(measured, title, folder)
+        output().print(title, style="bold", markup=False, soft_wrap=True)
+        output().print(timeline_table(measured))
+        output().print(timeline_notes(measured), style="dim", markup=False, soft_wrap=True)
+        output().print(f"{folder}: schedule.txt; timeline.json (for ui.perfetto.dev), .png and .svg", markup=False, soft_wrap=True)
 
 
 @app.command(name="list")

@@ -4,7 +4,6 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from runtime.errors import NonFiniteLoss
 from runtime.learner import Learner
 from runtime.models import build_model
 from runtime.recipe import Recipe
+from runtime.rehearsal import rehearse
 from runtime.timing import step_times
 from runtime.training import fit
 from wiring import Wiring, parse_wiring
@@ -89,24 +89,17 @@ def _entered(text: str, wiring: Wiring, origin: nn.Module, example: tuple[Tensor
     """Compile a wiring on its own copy of the model, and try a step."""
     model = copy.deepcopy(origin)
     try:
-        program = compile(model, wiring, example, autocast=recipe.dtype)
-        learner = Learner(program, seed=recipe.seed)
-        _try(learner, *example)
+        program = compile(model, wiring, example, autocast=recipe.dtype, layout=recipe.layout)
+        learner = recipe.learner(program)
+        rehearse(learner, *example)
     except ErrorwireError as problem:
         return _Entry(_failed(Row(text, "refused"), problem))
     return _Entry(Row(text, "trained", cost=Cost.of(program)), learner)
 
 
-def _try(learner: Learner, x: Any, y: Any) -> None:
-    """A step of which nothing stays."""
-    before = copy.deepcopy(learner.state_dict())
-    learner.learn(x, y)
-    learner.load_state_dict(before)
-    learner.zero_grad(set_to_none=True)
-
-
 def _trained(row: Row, learner: Learner, data: Data, recipe: Recipe) -> Row:
     torch.manual_seed(recipe.seed)
+    row = replace(row, backend=learner.backend)
     try:
         history = fit(
             learner,

@@ -55,7 +55,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """A wiring, called as on the command line. ``None`` where it did not get so far; ``reason`` says why."""
+    """A wiring, called as on the command line. ``None`` where it did not get so far; ``reason`` says why.
+
+    ``backend``: what ran its steps, as the learner says it.
+    """
 
     wiring: str
     outcome: Outcome
@@ -64,6 +67,7 @@ class Row:
     step: StepTime | None = None
     history: tuple[EpochMetrics, ...] = ()
     angle: Angle | None = None
+    backend: str | None = None
 
     @property
     def test_accuracy(self) -> float | None:
@@ -100,6 +104,7 @@ class Row:
             "flops_ratio": None if cost is None else cost.flops_ratio,
             "activation_ratio": None if cost is None else cost.activation_ratio,
             "train_seconds": sum(epoch.seconds for epoch in self.history) if self.history else None,
+            "backend": self.backend,
             "reason": self.reason,
         }
 

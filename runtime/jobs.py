@@ -20,10 +20,18 @@ from runtime.metrics import History
 from runtime.models import build_model
 from runtime.plots import curves, save_figure
 from runtime.recipe import Recipe
+from runtime.rehearsal import rehearse
 from runtime.training import CHECKPOINT, fit
 from wiring import parse_wiring
 
-FREE = ("epochs", "clip_norm", "data_folder", "wiring")  # what a resumed run may change, or what fit itself compares
+FREE = (
+    "epochs",
+    "clip_norm",
+    "backend",
+    "streams",
+    "data_folder",
+    "wiring",
+)  # what a resumed run may change, or what fit itself compares
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Job:
         torch.manual_seed(self.recipe.seed)
         model = build_model(self.model, data.input_shape, data.classes)
         example = data.train.x[: self.recipe.batch_size], data.train.y[: self.recipe.batch_size]
-        return Learner(compile(model, wiring, example, autocast=self.recipe.dtype), seed=self.recipe.seed)
+        return self.recipe.learner(compile(model, wiring, example, autocast=self.recipe.dtype, layout=self.recipe.layout))
 
     def options(self) -> dict[str, Any]:
         """Everything that decides what the run does, by the names of the command line."""
@@ -99,7 +107,7 @@ class Job:
         if not path.exists():
             return
         try:
-            there = dict(json.loads(path.read_text(encoding="utf-8"))["options"])
+            there = asdict(Recipe()) | json.loads(path.read_text(encoding="utf-8"))["options"]  # older runs know fewer options
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise TrainingError(
                 f"File '{path}' does not say how the run was begun ({problem}). Mend it, or delete it to resume unchecked."
@@ -108,7 +116,8 @@ class Job:
             if name not in FREE and there.get(name) != here:
                 raise TrainingError(
                     f"The run in '{self.folder}' was begun with {name} {_shown(there.get(name))}, not {_shown(here)}. "
-                    "Resume it with the options that it was begun with; only --epochs and --clip-norm may change."
+                    "Resume it with the options that it was begun with; only --epochs, --clip-norm, --backend and --streams may "
+                    "change."
                 )
 
     def describe(self, learner: Learner) -> None:
@@ -135,6 +144,7 @@ def train(job: Job, resume: bool, show: Callable[[str, str], object]) -> History
     job.check(resume)
     data, recipe = job.source.load(job.recipe.seed), job.recipe
     learner = job.learner(data)
+    rehearse(learner, data.train.x[: recipe.batch_size], data.train.y[: recipe.batch_size])
     for heading, text in summary(job, learner, data):
         show(heading, text)
     job.describe(learner)
@@ -169,6 +179,7 @@ def summary(job: Job, learner: Learner, data: Data) -> list[tuple[str, str]]:
         ("a step", work),
         ("data", f"{data.name}: {len(data.train.y):,} training and {len(data.test.y):,} test images {shape}{done}"),
         ("recipe", f"{recipe.epochs} epochs, batches of {recipe.batch_size}, {recipe.optimizer}, {rates}, seed {recipe.seed}"),
+        ("backend", learner.backend),
         ("folder", str(job.folder)),
     ]
 

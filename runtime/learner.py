@@ -1,6 +1,9 @@
 """The learner: an nn.Module that infers like the user's model and learns by its update program."""
 
-from collections.abc import Iterator, Mapping
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +15,8 @@ from compiler import Inputs, UpdateProgram
 from compiler.lower import Lowered
 from runtime.errors import NonFiniteLoss
 from runtime.executors import executor
+from runtime.executors.graph import Graph
+from runtime.executors.included import Included, check_capturable
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,24 @@ class Learner(nn.Module):
 
     Arguments:
         program: from ``compile``.
-        backend: the executor, ``"serial"``.
+        backend: the executor: ``"serial"``, ``"threads"`` (CPU), ``"streams"`` or ``"graph"`` (CUDA), ``"inductor"``, ``"auto"``.
         seed: of the error synapses' first values.
+        streams: how many the schedule has; default: the executor's own choice.
+        checks: look at every batch's labels and loss before anything is taken over. On a GPU each look waits for the device.
 
     Raises:
-        BackendError: no such backend.
+        BackendError: no such backend, or it cannot use so many streams.
     """
 
-    def __init__(self, program: UpdateProgram, backend: str = "serial", seed: int = 0) -> None:
+    def __init__(
+        self, program: UpdateProgram, backend: str = "serial", seed: int = 0, streams: int | None = None, checks: bool = True
+    ) -> None:
         super().__init__()
         self.program = program
-        self.backend = backend
-        self._execute = executor(backend)
+        self.checks = checks
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._lent: list[tuple[Tensor, int]] = []
+        self._execute = executor(backend, streams)
         self.model = program.model
         self._parameters_at = _places(program.model, "_parameters")
         self._buffers_at = _places(program.model, "_buffers")
@@ -50,6 +61,11 @@ class Learner(nn.Module):
         for name, value in program.start(seed).items():
             learns = program.error_parameters[name].learns
             self.synapses[_key(name)] = nn.Parameter(value, requires_grad=learns)
+
+    @property
+    def backend(self) -> str:
+        """The executor, as ``threads on 2 streams``."""
+        return str(self._execute)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Plain inference through the user's own module."""
@@ -80,40 +96,107 @@ class Learner(nn.Module):
             EdgeError: a shape that the error synapses cannot serve.
         """
         lowered = self.program.step(x, y)
+        if self._optimizer is not None:
+            return self._learn_whole(lowered, x, y)
+        self._rescue()
         results = self.run(lowered, x, y)
-        loss, output, discrepancy = results[:3]
-        if not torch.isfinite(loss):
-            raise NonFiniteLoss(
-                f"The loss is {loss.item()}. Nothing of this step was taken over. Lower the learning rate, clip updates "
-                "(reprojection=...), or look at the batch for non-finite numbers."
-            )
+        learned = self._learned(results)
+        if self.checks:
+            _check(learned.loss, "Nothing of this step was taken over.")
         self._accept(lowered, results)
+        return learned
+
+    def include(self, optimizer: torch.optim.Optimizer) -> None:
+        """From now on ``learn`` ends with a step of the optimiser and leaves ``.grad`` to the next one.
+
+        Under ``backend="graph"`` the optimiser is captured in the graph from its second step on (Adam and its like need
+        ``capturable=True``), and the loss is looked at when the step has been taken. Settings that are plain numbers are part of
+        the graph, so each change of one captures anew: for a schedule give ``lr`` as a tensor on the device (to SGD with
+        ``fused=True``).
+
+        Raises:
+            BackendError: the optimiser cannot be captured.
+        """
+        if self._execute.static:
+            check_capturable(optimizer)
+        self._optimizer = optimizer
+
+    def _learn_whole(self, lowered: Lowered, x: Any, y: Any) -> Learned:
+        """A step with the optimiser's."""
+        optimizer = self._optimizer
+        assert optimizer is not None
+        if isinstance(self._execute, Graph):
+            included = Included(optimizer, itertools.chain(self.parameters(), self.buffers()))
+            take = functools.partial(self._take, lowered, optimizer)
+            learned = self._learned(self._execute.whole(lowered, self._inputs(lowered, x, y), take, included))
+            if self.checks:
+                _check(learned.loss, "The optimiser has taken this step already.")
+            return learned
+        optimizer.zero_grad()
+        self._rescue()
+        results = self.run(lowered, x, y)
+        learned = self._learned(results)
+        if self.checks:
+            _check(learned.loss, "Nothing of this step was taken over.")
+        self._accept(lowered, results)
+        optimizer.step()
+        return learned
+
+    def _take(self, lowered: Lowered, optimizer: torch.optim.Optimizer, results: Sequence[Tensor]) -> None:
+        for parameter in self.parameters():
+            parameter.grad = None
+        self._accept(lowered, results)
+        optimizer.step()
+
+    def _learned(self, results: Sequence[Tensor]) -> Learned:
+        """Loss, output and discrepancy, copied where the next step overwrites them."""
+        loss, output, discrepancy = (value.clone() for value in results[:3]) if self._execute.static else results[:3]
         return Learned(loss, output, discrepancy)
+
+    def _rescue(self) -> None:
+        """Copy updates that nobody has cleared out of memory that the next step overwrites."""
+        for parameter, place in self._lent:
+            if parameter.grad is not None and parameter.grad.data_ptr() == place:
+                parameter.grad = parameter.grad.clone()
 
     def run(self, lowered: Lowered, x: Any, y: Any) -> list[Tensor]:
         """Execute a traced step on the present parameters, changing nothing; results in the layout's order."""
+        return self._execute(lowered, self._inputs(lowered, x, y))
+
+    def _inputs(self, lowered: Lowered, x: Any, y: Any) -> list[Tensor]:
+        """The program's inputs in the layout's order; labels are looked at."""
         layout = lowered.layout
         labels = [leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor)]
-        for check in lowered.class_labels:
+        for check in lowered.class_labels if self.checks else ():
             check.check(labels[check.leaf])
         inputs = [_at(self._parameters_at[name]) for name in layout.parameters]
         inputs += [_at(self._buffers_at[name]) for name in layout.buffers]
         inputs += [self.synapses[_key(name)] for name in layout.synapses]
-        return list(self._execute(lowered, [*inputs, *Inputs.of(x).tensors(), *labels]))
+        return [*inputs, *Inputs.of(x).tensors(), *labels]
 
-    def _accept(self, lowered: Lowered, results: list[Tensor]) -> None:
+    def _accept(self, lowered: Lowered, results: Sequence[Tensor]) -> None:
         layout = lowered.layout
-        rest = iter(results[3:])
+        taught = [_at(self._parameters_at[name]) for name in layout.gradients]
+        taught += [self.synapses[_key(name)] for name in layout.error_gradients]
+        updates = results[3 : 3 + len(taught)]
+        if self._execute.static:
+            self._lent = [(parameter, update.data_ptr()) for parameter, update in zip(taught, updates, strict=True)]
         with torch.no_grad():
-            for name in layout.gradients:
-                _add(_at(self._parameters_at[name]), next(rest))
-            for name in layout.error_gradients:
-                _add(self.synapses[_key(name)], next(rest))
-            for name in layout.new_buffers:
-                _at(self._buffers_at[name]).copy_(next(rest))
+            for parameter, update in zip(taught, updates, strict=True):
+                _add(parameter, update)
+            _take_over([_at(self._buffers_at[name]) for name in layout.new_buffers], results[3 + len(taught) :])
 
     def extra_repr(self) -> str:
         return f"wiring={self.program.wiring.name!r}, backend={self.backend!r}"
+
+
+def _check(loss: Tensor, taken: str) -> None:
+    """Raises NonFiniteLoss where a loss is no finite number; ``taken`` says what has become of the step."""
+    if not math.isfinite(value := loss.item()):
+        raise NonFiniteLoss(
+            f"The loss is {value}. {taken} Lower the learning rate, clip updates (reprojection=...), or look at the batch for "
+            "non-finite numbers."
+        )
 
 
 def _key(name: str) -> str:
@@ -126,6 +209,16 @@ def _add(parameter: Tensor, update: Tensor) -> None:
         parameter.grad = update
     else:
         parameter.grad += update
+
+
+def _take_over(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """New values for buffers, all of one dtype in one launch: a GPU has less to do for sixty batch statistics than the host."""
+    by_dtype: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for buffer, value in zip(buffers, values, strict=False):
+        for column, tensor in zip(by_dtype.setdefault(buffer.dtype, ([], [])), (buffer, value), strict=True):
+            column.append(tensor)
+    for old, new in by_dtype.values():
+        torch._foreach_copy_(old, new)
 
 
 Place = tuple[dict[str, Tensor], str]

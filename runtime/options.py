@@ -41,6 +41,21 @@ Seed = Annotated[
     int, typer.Option(min=0, help="Draws model, error synapses, batches, and the split of digits.", rich_help_panel=_TRAINING)
 ]
 Autocast = Annotated[Literal["bf16"] | None, typer.Option(help="Mixed precision.", rich_help_panel=_MACHINE)]
+Layout = Annotated[
+    Literal["preserve", "channels_last"],
+    typer.Option(
+        help="Memory format of the maps inside a step; channels_last is faster for convolutions.", rich_help_panel=_MACHINE
+    ),
+]
+Backend = Annotated[
+    str, typer.Option(help="serial, threads (CPU), streams or graph (CUDA), inductor, auto.", rich_help_panel=_MACHINE)
+]
+Streams = Annotated[int | None, typer.Option(help="How many the backend runs on; else its own choice.", rich_help_panel=_MACHINE)]
+Watched = Annotated[
+    str | None, typer.Option("--backend", help="threads (the default on a CPU), serial, or streams (CUDA, the default there).")
+]
+Lanes = Annotated[int, typer.Option("--streams", help="How many the schedule has.")]
+Traces = Annotated[Path, typer.Argument(help="Where to put schedule.txt and timeline.json, .png and .svg.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Of torch; else its own choice.", rich_help_panel=_MACHINE)]
 Folder = Annotated[
     Path | None, typer.Option(help="Where the results go; without it to a new folder below runs/.", rich_help_panel="Results")

@@ -2,16 +2,20 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from compiler import UpdateProgram
+from compiler.formats import MemoryLayout
 from runtime.errors import TrainingError
+from runtime.executors import executor
 from runtime.learner import Learner
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD, "adamw": AdamW}
 DTYPES = {"bf16": torch.bfloat16}
+LAYOUTS: tuple[str, ...] = get_args(MemoryLayout)
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,12 @@ class Recipe:
 
     ``momentum`` (SGD's) and ``weight_decay`` are torch's defaults where they are not given, and ``error_lr``, the rate of
     learned error synapses, is ``lr``. ``clip_norm`` cuts the length of all updates of a step together. ``seed`` draws the
-    model, the error synapses and the batches. ``autocast``: ``"bf16"``.
+    model, the error synapses and the batches. ``autocast``: ``"bf16"``. ``layout``: of the maps inside a step. ``backend`` and
+    ``streams``: the learner's.
 
     Raises:
-        TrainingError: a number out of its range, momentum without SGD, or an unknown optimiser or dtype.
+        TrainingError: a number out of its range, momentum without SGD, or an unknown optimiser, dtype or layout.
+        BackendError: no such backend, or it cannot use so many streams.
     """
 
     epochs: int = 15
@@ -36,6 +42,9 @@ class Recipe:
     clip_norm: float | None = None
     seed: int = 0
     autocast: str | None = None
+    layout: MemoryLayout = "preserve"
+    backend: str = "serial"
+    streams: int | None = None
 
     def __post_init__(self) -> None:
         for name, lowest in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
@@ -53,6 +62,13 @@ class Recipe:
             raise TrainingError(f"The option --momentum is SGD's, not {self.optimizer}'s. Leave it out, or use --optimizer sgd.")
         if self.autocast is not None and self.autocast not in DTYPES:
             raise TrainingError(f"The option --autocast is {self.autocast!r}. Use one of: {', '.join(DTYPES)}.")
+        if self.layout not in LAYOUTS:
+            raise TrainingError(f"The option --layout is {self.layout!r}. Use one of: {', '.join(LAYOUTS)}.")
+        executor(self.backend, self.streams)  # refuses at once what a learner would
+
+    def learner(self, program: UpdateProgram) -> Learner:
+        """One on the recipe's backend, its error synapses drawn from the recipe's seed."""
+        return Learner(program, backend=self.backend, seed=self.seed, streams=self.streams)
 
     @property
     def dtype(self) -> torch.dtype | None:

@@ -8,11 +8,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from compiler.simulation import makespan
 from runtime.comparison import Comparison, Row
 from runtime.data import DATA_SETS
 from runtime.data.openml import SOURCES
+from runtime.executors.watch import Timeline
 from runtime.models import MODELS
 from runtime.models.registry import GIVEN
+from runtime.recipe import Recipe
 from wiring import PRESETS
 
 NOTHING = "-"
@@ -66,6 +69,7 @@ def comparison_table(comparison: Comparison) -> Table:
     title = (
         f"{comparison.model} ({comparison.parameters:,} parameters) on {comparison.data}: {recipe.epochs} epochs, "
         f"batches of {recipe.batch_size}, {recipe.optimizer}, lr {recipe.lr:g}, seed {recipe.seed}"
+        f"{_backend(recipe)}"
     )
     table = Table(title=title, title_justify="left", title_style="bold", caption_justify="left", caption_style="dim")
     table.box, table.padding, table.pad_edge, table.show_edge = SIMPLE_HEAD, (0, 0, 0, 1), False, False
@@ -76,6 +80,13 @@ def comparison_table(comparison: Comparison) -> Table:
         table.add_row(*_cells(row))
     table.caption = _caption(comparison)
     return table
+
+
+def _backend(recipe: Recipe) -> str:
+    """Where it is not the usual one."""
+    if recipe.backend == "serial":
+        return ""
+    return f", {recipe.backend}" + ("" if recipe.streams is None else f" on {recipe.streams} streams")
 
 
 def _cells(row: Row) -> list[str | Text]:
@@ -105,6 +116,27 @@ def _caption(comparison: Comparison) -> str:
             f"BP is eager forward, loss and backward(), {step.bp_milliseconds:.2f} ms."
         )
     return "\n".join(lines)
+
+
+def timeline_table(timeline: Timeline) -> Table:
+    """Predicted and measured: milliseconds of a step, and how busy each stream is."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("", style="cyan")
+    table.add_column("step", justify="right")
+    for stream in range(timeline.schedule.streams):
+        table.add_column(f"stream {stream}", justify="right")
+    for group, spans in timeline.groups.items():
+        table.add_row(group, f"{1e3 * makespan(spans):.2f} ms", *(f"busy {share:.0%}" for share in timeline.busy(group)))
+    return table
+
+
+def timeline_notes(timeline: Timeline) -> str:
+    """What the table's numbers are."""
+    alone = sum(span.end - span.start for span in timeline.predicted)
+    return (
+        f"{len(timeline.predicted)} tasks; one behind the other {1e3 * alone:.2f} ms predicted. "
+        f"Measured: the median step of {timeline.steps}."
+    )
 
 
 def _table(title: str, *headings: str) -> Table:
@@ -145,7 +177,8 @@ def row_line(comparison: Comparison) -> Text:
     if row.outcome != "trained":
         return Text.assemble((f"{row.wiring} {row.outcome}: ", "bold red"), (row.reason or "", "red"))
     seconds = sum(epoch.seconds for epoch in row.history)
-    return Text(f"{row.wiring}: test accuracy {_percent(row.test_accuracy)}, {seconds:.1f} s of training")
+    picked = f"; {row.backend}" if comparison.recipe.backend == "auto" else ""
+    return Text(f"{row.wiring}: test accuracy {_percent(row.test_accuracy)}, {seconds:.1f} s of training{picked}")
 
 
 def _ratio(value: float | None) -> str:

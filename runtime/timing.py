@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from runtime.executors.executor import finish
 from runtime.learner import Learner
 
 WARM_UP = 3
@@ -72,10 +73,14 @@ def _rounds(steps: Mapping[str | None, Callable[[], float]], rounds: int, second
 
 
 def _learning(learner: Learner, x: Any, y: Any) -> Callable[[], float]:
+    device = learner.program.lowered.device
+
     def step() -> float:
         learner.zero_grad(set_to_none=True)
+        finish(device)
         start = perf_counter()
         learner.learn(x, y)
+        finish(device)
         return perf_counter() - start
 
     return step
@@ -87,10 +92,12 @@ def _plain(learner: Learner, x: Any, y: Any) -> Callable[[], float]:
 
     def step() -> float:
         model.zero_grad(set_to_none=True)
+        finish(x.device)
         start = perf_counter()
         with torch.autocast(x.device.type, dtype=source.autocast, enabled=source.autocast is not None):
             loss = source.loss(model(x), y)
         loss.backward()  # type: ignore[no-untyped-call]
+        finish(x.device)
         return perf_counter() - start
 
     return step

@@ -1,5 +1,6 @@
-"""Executors: how a traced step is run."""
+"""Ways to run an update program."""
 
-from runtime.executors.serial import Executor, executor, serial
+from runtime.executors.executor import Executor
+from runtime.executors.registry import EXECUTORS, executor
 
-__all__ = ["Executor", "executor", "serial"]
+__all__ = ["EXECUTORS", "Executor", "executor"]

@@ -1,32 +1,33 @@
-"""The reference executor: the traced step's nodes one after another, each value freed behind its last reader."""
+"""The reference executor: the schedule's list, one action after another, in the caller's thread."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from compiler.lower import Lowered
-from runtime.errors import BackendError
-
-Executor = Callable[[Lowered, Sequence[Tensor]], Sequence[Tensor]]
-
-
-@torch.no_grad()
-def serial(lowered: Lowered, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Run a step; results in the layout's order."""
-    results: Sequence[Tensor] = lowered.module(*inputs)
-    return results
+from compiler.planning import scheduled
+from compiler.schedule import Schedule
+from runtime.executors.executor import Executor, Hooks, Run
+from runtime.executors.lanes import one_lane
+from runtime.executors.plain import plain
 
 
-EXECUTORS: dict[str, Executor] = {"serial": serial}
+class Serial(Executor):
+    """One stream, in memory order. With more, their list is run in its order: the same numbers, no concurrency."""
 
+    name = "serial"
 
-def executor(name: str) -> Executor:
-    """The executor of that name.
+    def prepare(self, lowered: Lowered, schedule: Schedule | None = None, hooks: Hooks | None = None) -> Run:
+        watched = hooks is not None
+        lanes = one_lane(lowered, schedule or scheduled(lowered, self.streams), watched=watched, whole=not watched)
+        (lane,) = lanes.functions()
+        size, results = lanes.size, lanes.results
 
-    Raises:
-        BackendError: there is none.
-    """
-    if name not in EXECUTORS:
-        raise BackendError(f"No backend is called {name!r}. Backends: {', '.join(EXECUTORS)}.")
-    return EXECUTORS[name]
+        def run(inputs: Sequence[Tensor]) -> list[Tensor]:
+            v: list[Any] = [None] * size
+            with plain():
+                lane(inputs, v, hooks)
+            return v[:results]
+
+        return run

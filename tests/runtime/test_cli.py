@@ -57,7 +57,7 @@ def test_list_names_every_preset_model_and_data_set() -> None:
 
 def test_help_names_every_command() -> None:
     text = ended(run("--help"), 0).stdout
-    assert all(name in text for name in ("train", "compare", "explain", "draw", "list"))
+    assert all(name in text for name in ("train", "compare", "explain", "draw", "timeline", "list"))
 
 
 def test_version() -> None:
@@ -213,6 +213,19 @@ def test_pixels_stay_as_they_are_where_asked() -> None:
 
 def test_mixed_precision_and_threads() -> None:
     ended(run("train", *QUICK, "--wiring", "dfa", "--autocast", "bf16", "--threads", "1"), 0)
+
+
+def test_the_layout_is_kept_with_the_run() -> None:
+    order = ("train", "--model", "cnn:width=2,depth=1", "--limit", "40", "--epochs", "1", "--wiring", "dfa", "--folder", "one")
+    ended(run(*order, "--layout", "channels_last"), 0)
+    assert json.loads(Path("one/run.json").read_text())["options"]["layout"] == "channels_last"
+    assert "was begun with layout 'channels_last', not 'preserve'." in refused(*order, "--resume")
+    ended(run(*order, "--layout", "channels_last", "--resume"), 0)
+    shown = [
+        json.loads(ended(run("explain", *order[1:3], "--wiring", "dfa", *SHAPE, "--json", "--layout", layout), 0).stdout)
+        for layout in ("preserve", "channels_last")
+    ]
+    assert shown[0]["flops"] == shown[1]["flops"]
 
 
 def test_a_diverging_run_ends_with_a_message() -> None:

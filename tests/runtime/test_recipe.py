@@ -60,6 +60,7 @@ def test_timing_stops_when_its_time_is_used_up(data: Data) -> None:
         ({"clip_norm": 0.0}, "--clip-norm is 0.0"),
         ({"optimizer": "lbfgs"}, "No optimiser is called 'lbfgs'"),
         ({"autocast": "fp8"}, "--autocast is 'fp8'"),
+        ({"layout": "nhwc"}, "--layout is 'nhwc'"),
     ],
 )
 def test_a_recipe_checks_its_numbers(fields: dict[str, Any], message: str) -> None:
