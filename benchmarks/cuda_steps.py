@@ -18,7 +18,7 @@ def cuda_clock(contender: Contender, repeats: int) -> float:
 
     Gradients are cleared in between as any training loop does; the host may run ahead.
     """
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     contender.clear()
     torch.cuda.synchronize()
     start.record()
@@ -27,7 +27,7 @@ def cuda_clock(contender: Contender, repeats: int) -> float:
         contender.step()
     end.record()
     torch.cuda.synchronize()
-    return start.elapsed_time(end) / 1e3 / repeats
+    return float(start.elapsed_time(end)) / 1e3 / repeats
 
 
 def graphed(model: nn.Module, batch: Batch, name: str = GRAPHED, **more: Any) -> Contender:
@@ -46,12 +46,13 @@ class GraphedStep:
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
         self.x, self.y = batch.x.clone(), batch.y.clone()
-        self.graph, stream, clear = torch.cuda.CUDAGraph(), torch.cuda.Stream(), forget(list(model.parameters()))
+        self.graph, clear = torch.cuda.CUDAGraph(), forget(list(model.parameters()))
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
                 clear()
-                loss(model, self.x, self.y, batch.autocast).backward()
+                loss(model, self.x, self.y, batch.autocast).backward()  # type: ignore[no-untyped-call]
         torch.cuda.current_stream().wait_stream(stream)
         clear()  # so that the capture makes gradients in the graph's memory
         torch.cuda.synchronize()
@@ -60,7 +61,7 @@ class GraphedStep:
         try:
             with torch.cuda.graph(self.graph, stream=stream):
                 self.loss = loss(model, self.x, self.y, batch.autocast)
-                self.loss.backward()
+                self.loss.backward()  # type: ignore[no-untyped-call]
         finally:
             torch.cuda.set_stream(main)  # a capture that fails leaves its own
             torch._C._cuda_clearCublasWorkspaces()

@@ -18,11 +18,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import show
 import torch
+from budget import Budget
 from gpu_cases import MODELS, Case, case
-from gpu_phases import AGREEMENT, Budget, Found, agree, compare, compile_programs, footprints, overlaps, pit_against_compiled
+from gpu_phases import AGREEMENT, Found, agree, compare, compile_programs, footprints, overlaps, pit_against_compiled
 from machine import facts
-from rich.console import Console
 
 WIRINGS = ["bp", "fa", "dfa", "dkp", "drtp", "rec_lra", "ekdaa"]
 
@@ -57,7 +58,7 @@ def device_facts(device: torch.device) -> dict[str, Any]:
             "multiprocessors": properties.multi_processor_count,
             "capability": list(torch.cuda.get_device_capability(device)),
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         }
     return here | {
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
@@ -88,7 +89,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     torch.backends.cudnn.benchmark = not options.no_cudnn_benchmark
     device = torch.device("cuda", torch.cuda.current_device()) if options.device == "cuda" else torch.device("cpu")
-    budget, machine, console = Budget(time.perf_counter() + options.seconds), device_facts(device), Console(width=180)
+    budget, machine, console = Budget(time.perf_counter() + options.seconds), device_facts(device), show.console()
     console.print(f"{machine['device']}, torch {torch.__version__}, {options.seconds:.0f} s at most")
     cases = [case(name, device, options.tiny) for name in options.models]
     found = [Found() for _ in cases]

@@ -7,6 +7,12 @@ from rich.console import Console
 from rich.table import Table
 
 
+def console() -> Console:
+    """One that is wide enough for the tables where nobody looks on."""
+    own = Console()
+    return own if own.is_terminal else Console(width=200)
+
+
 def table(title: str, setting: str, bases: Sequence[str], rows: Sequence[Row]) -> Table:
     """One line a contender: its ratios over ``bases`` with their quartiles, the wiring's FLOPs, and its bounds."""
     made = Table(title=f"{title}: step times ({setting})", title_justify="left")
@@ -41,7 +47,10 @@ def bound_text(row: Row, bound: Bound, bases: Sequence[str]) -> str:
 
 def note(console: Console, failures: Mapping[str, str], late: int) -> None:
     """What is missing from a table, and why."""
+    reasons: dict[str, list[str]] = {}
     for name, why in failures.items():
-        console.print(f"  left out: {name}: {why}", highlight=False, markup=False)
+        reasons.setdefault(why, []).append(name)
+    for why, names in reasons.items():
+        console.print(f"  left out: {'; '.join(names)}: {why}", highlight=False, markup=False)
     if late:
         console.print(f"  {late} rounds left out for want of time")

@@ -29,7 +29,7 @@ from measure import FEWEST, WARM_UP, Bound, Row, Times, rows, take_turns, told
 from models import ResNet13, mlp
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from show import note, table
+from show import console, note, table
 from torch import Tensor, nn
 
 from compiler import UpdateProgram, compile
@@ -211,13 +211,17 @@ def main() -> None:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("starting")
         suites = run(options, lambda text: progress.update(task, description=text))
-    console = Console()
+    out, load = console(), facts()["load"]
     for suite in suites:
-        console.print(table(suite.model, suite.setting, suite.bases, suite.rows))
-        note(console, suite.failures, suite.late)
-    console.print(f"malloc: {malloc()}. Load average at the start: {machine['load']}. {time.perf_counter() - begin:.0f} s in all.")
+        out.print(table(suite.model, suite.setting, suite.bases, suite.rows))
+        note(out, suite.failures, suite.late)
+    seconds = time.perf_counter() - begin
+    out.print(f"malloc: {malloc()}. Load average {machine['load']} before, {load} after; {seconds:.0f} s in all.")
+    out.print(
+        "Where other programs run at the same time, operators with 2 threads inside wait for a core: read no two-core ratio then."
+    )
     if options.json is not None:
-        options.json.write_text(json.dumps(written(suites, machine, options), indent=2) + "\n")
+        options.json.write_text(json.dumps(written(suites, machine | {"load_after": load}, options), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class Inputs:
 
     def leaves(self) -> list[Any]:
         """Every leaf, tensors and others, in pytree order."""
+        if not self.kwargs and all(isinstance(argument, Tensor) for argument in self.args):
+            return list(self.args)
         return pytree.tree_leaves((self.args, self.keywords()))
 
     def tensors(self) -> list[Tensor]:
@@ -49,13 +51,18 @@ class Inputs:
         return tensors[0].device
 
 
+def leaves_of(labels: Any) -> list[Any]:
+    """Every leaf of labels."""
+    return [labels] if isinstance(labels, Tensor) else pytree.tree_leaves(labels)
+
+
 Signature = tuple[object, ...]
 
 
 def describe_leaf(leaf: Any) -> object:
     """What of a leaf a traced program depends on: shape, dtype, device and strides, or the value of a constant."""
     if isinstance(leaf, Tensor):
-        return (tuple(leaf.shape), leaf.dtype, str(leaf.device), tuple(leaf.stride()))
+        return (leaf.shape, leaf.dtype, leaf.device, leaf.stride())
     return leaf
 
 
@@ -64,7 +71,7 @@ def signature(inputs: Inputs, labels: Any, modules: Sequence[nn.Module]) -> Sign
 
     It holds inputs, labels, which modules train, which parameters want a gradient, and how these lie in memory.
     """
-    leaves: Iterable[Any] = [*inputs.leaves(), *pytree.tree_leaves(labels)]
+    leaves: Iterable[Any] = [*inputs.leaves(), *leaves_of(labels)]
     flags: list[object] = [m.training for m in modules]
     flags += [(p.requires_grad, p.stride()) for m in modules for p in m._parameters.values() if p is not None]
     return (*map(describe_leaf, leaves), tuple(flags))

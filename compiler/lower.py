@@ -17,6 +17,7 @@ from compiler.example import Inputs
 from compiler.groupnorm import ask_for_input_gradients
 from compiler.reuse import reuse_memory
 from compiler.signal import ClassLabels, class_labels
+from compiler.simplify import simplify
 from compiler.split import split_backward
 from compiler.step import Plan, Step
 from compiler.taskgraph import TaskGraph
@@ -109,7 +110,7 @@ def lower(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool
     with _differentiable(), traceback.preserve_node_meta():
         flat = [value.clone() if value.is_inference() else value for value in flat]
         module = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)(*flat)
-    _simplify(module.graph)
+    simplify(module.graph)
     ask_for_input_gradients(module.graph)
     split_backward(module.graph)
     reuse_memory(module.graph)
@@ -151,24 +152,3 @@ def _differentiable() -> Iterator[None]:
         warnings.simplefilter("ignore")
         with torch.inference_mode(False), torch.enable_grad():
             yield
-
-
-def _simplify(graph: fx.Graph) -> None:
-    """Drop what the wiring does not use, and aliases and double transpositions, which cost a launch each."""
-    aten = torch.ops.aten
-    for node in list(graph.nodes):
-        if node.op == "call_function" and node.target in (aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default):
-            node.replace_all_uses_with(node.args[0])
-        elif (
-            node.op == "call_function" and node.target is aten.t.default and getattr(node.args[0], "target", None) is aten.t.default
-        ):
-            node.replace_all_uses_with(node.args[0].args[0])
-        elif node.op == "call_function" and node.target is aten.permute.default and list(node.args[1]) == sorted(node.args[1]):
-            node.replace_all_uses_with(node.args[0])
-        elif node.op == "call_function" and node.target in (aten.view.default, aten._unsafe_view.default):
-            source = node.args[0]
-            if tuple(source.meta["val"].shape) == tuple(node.meta["val"].shape):
-                node.replace_all_uses_with(source)
-            else:
-                node.target = aten.reshape.default
-    graph.eliminate_dead_code()

@@ -18,11 +18,11 @@ from compiler.schedule import Action, Free, Launch, Record, Schedule, Wait
 from compiler.simulation import followers, to_exit
 from compiler.taskgraph import Task, TaskGraph
 
-WINDOW = 8
+WINDOW = 2
 """A task may be launched if it is less than this times the streams behind the first unlaunched one. Program order is memory order:
 without a bound a chain runs ahead of the tasks that would let its storages die; with a small one streams run out of work."""
 
-LAG = 4
+LAG = 2
 """How many launches, times the streams in use, a storage may outlive its last access before its stream waits for that access. Fewer
 would make it wait for work still under way where tasks take other times than foreseen; more would hold more memory."""
 

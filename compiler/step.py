@@ -286,9 +286,10 @@ class Step:
     def _put_out(self, update: Tensor, parameter: Tensor) -> Tensor:
         """The update in its parameter's dtype, re-projected where the wiring says so, and in its memory format, as autograd's is."""
         update = update.detach().to(parameter.dtype)
-        if self.plan.wiring.reprojection is not None:
-            length = torch.linalg.vector_norm(update)
-            update = update * torch.clamp(self.plan.wiring.reprojection / (length + 1e-12), max=1.0)
+        longest = self.plan.wiring.reprojection
+        if longest is not None:
+            excess = torch.linalg.vector_norm(update).clamp(min=longest)
+            update = update / (excess if longest == 1.0 else excess / longest)
         return like(update, parameter)
 
 

@@ -1,6 +1,7 @@
 """Run an update program: learn, train, measure."""
 
 from runtime.alignment import Alignment, alignment
+from runtime.allocator import keep_freed_memory
 from runtime.errors import BackendError, NonFiniteLoss, TrainingError
 from runtime.executors.memory import measured_peak_bytes
 from runtime.executors.watch import Timeline, measure_timeline
@@ -19,6 +20,7 @@ __all__ = [
     "TrainingError",
     "alignment",
     "fit",
+    "keep_freed_memory",
     "measure_timeline",
     "measured_peak_bytes",
 ]

@@ -102,7 +102,11 @@ def _show(heading: str, text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
-def _use(threads: int | None) -> None:
+def _use(threads: int | None = None) -> None:
+    """Set the process up for steps: this many threads in an operator, freed memory kept for the next step."""
+    from runtime.allocator import keep_freed_memory
+
+    keep_freed_memory()
     if threads is not None:
         import torch
 
@@ -255,6 +259,7 @@ def timeline(
         from runtime.tables import timeline_notes, timeline_table
         from runtime.timeline import save_timeline
 
+        _use()
         measured = measure_timeline(_program(model, wiring, input_shape, classes, batch_size, layout), streams, backend)
         title = f"{wiring} on {model}, batch {batch_size} of {input_shape}: {measured.executor}"
         save_timeline(measured, title, folder)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from compiler import Inputs, UpdateProgram
+from compiler.example import leaves_of
 from compiler.lower import Lowered
 from runtime.errors import NonFiniteLoss
 from runtime.executors import executor
@@ -166,7 +166,7 @@ class Learner(nn.Module):
     def _inputs(self, lowered: Lowered, x: Any, y: Any) -> list[Tensor]:
         """The program's inputs in the layout's order; labels are looked at."""
         layout = lowered.layout
-        labels = [leaf for leaf in pytree.tree_leaves(y) if isinstance(leaf, Tensor)]
+        labels = [leaf for leaf in leaves_of(y) if isinstance(leaf, Tensor)]
         for check in lowered.class_labels if self.checks else ():
             check.check(labels[check.leaf])
         inputs = [_at(self._parameters_at[name]) for name in layout.parameters]
@@ -206,7 +206,8 @@ def _key(name: str) -> str:
 
 def _add(parameter: Tensor, update: Tensor) -> None:
     if parameter.grad is None:
-        parameter.grad = update
+        same = update.stride() == parameter.stride()
+        parameter.grad = update if same else torch.empty_like(parameter).copy_(update)
     else:
         parameter.grad += update
 

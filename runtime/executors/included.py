@@ -44,7 +44,8 @@ class Included:
 
     def check_host(self) -> None:
         """Raises BackendError where the optimiser counts its steps on the host, which a captured step would not move on."""
-        if any(tensor.device.type == "cpu" for tensor in self._state()):
+        kept = ((parameter, value) for parameter, state in self.optimizer.state.items() for value in state.values())
+        if any(isinstance(value, Tensor) and value.device != parameter.device for parameter, value in kept):
             raise BackendError(
                 f"{type(self.optimizer).__name__} keeps part of its state on the host, so a CUDA graph cannot hold its step. Use Adam "
                 "with capturable=True or SGD, or call optimizer.step() behind learn() instead of including it."

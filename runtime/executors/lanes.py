@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, fx
 
-from compiler.effects import Effects, effects, elements, picks
+from compiler.effects import effects, elements, picks
 from compiler.lower import Lowered
 from compiler.schedule import Free, Launch, Record, Schedule, Wait
 from runtime.executors.segments import segment
+from runtime.executors.values import Value, Values, local, value_of
 
 PLAIN = {
     *("add", "sub", "mul", "div", "mm", "bmm", "addmm", "t", "relu", "relu_", "tanh", "sigmoid", "neg", "sign", "reshape"),
@@ -26,9 +27,6 @@ PLAIN = {
 
 Lane = Callable[[Sequence[Tensor], list[Any], Any], None]
 """``lane(inputs, v, hooks)``: run a lane on the program's inputs; results and shared values go to ``v``."""
-
-Value = tuple[fx.Node, int]
-"""A value: the node that computes it, and which of its results it is."""
 
 
 class Words(Protocol):
@@ -90,24 +88,21 @@ class Lanes:
 
     def __post_init__(self) -> None:
         graph = self.lowered.module.graph
-        self._found: Effects = effects(graph)
         self._tasks = self.lowered.tasks.by_name
-        self._results: list[Any] = list(next(node for node in graph.nodes if node.op == "output").args[0])
-        self._inputs = [node for node in graph.nodes if node.op == "placeholder"]
-        self._fixed = [node for node in graph.nodes if node.op == "get_attr"]
-        self._home = self._homes()
-        self._slots = self._shared()
-        self._last = [self._last_readers(lane) for lane in range(len(self.streams))]
+        self._values = Values(graph, effects(graph), self._homes(), len(self.streams))
+        for node in graph.nodes:
+            if node.op == "get_attr":
+                self.constants[node.name] = getattr(self.lowered.module, str(node.target))
 
     @property
     def results(self) -> int:
         """How many of the first elements of ``v`` are results."""
-        return len(self._results)
+        return len(self._values.results)
 
     @property
     def size(self) -> int:
         """How long ``v`` must be."""
-        return len(self._results) + len(self._slots)
+        return self._values.size
 
     def functions(self, names: Mapping[str, Any] | None = None) -> list[Lane]:
         """The lanes, compiled; ``names``: globals that the executor's own lines use."""
@@ -143,56 +138,18 @@ class Lanes:
                 run = []
             if isinstance(action, Launch | Free):
                 run.append(action)
-        head = [f"{self._name(node)} = inputs[{place}]" for place, node in enumerate(self._inputs) if self._reads(lane, node)]
-        for node in self._fixed:
-            self.constants[node.name] = getattr(self.lowered.module, str(node.target))
+        values = self._values
+        head = [f"{node.name} = inputs[{place}]" for place, node in enumerate(values.inputs) if values.reads(lane, node)]
         if lane == 0:
-            places = {node: place for place, node in enumerate(self._inputs)}
-            body += [f"v[{place}] = inputs[{places[node]}]" for place, node in enumerate(self._results) if node in places]
+            places = {node: place for place, node in enumerate(values.inputs)}
+            body += [f"v[{place}] = inputs[{places[node]}]" for place, node in enumerate(values.results) if node in places]
         return "\n    ".join(["def lane(inputs, v, hooks):", *self.words.begin(), *head, *body, "return"]) + "\n"
-
-    # ------------------------------------------------------------------ where values lie
 
     def _homes(self) -> dict[fx.Node, int]:
         """The lane on which each node runs."""
         lanes = {stream: number for number, streams in enumerate(self.streams) for stream in streams}
         launches = [action for action in self.schedule.actions if isinstance(action, Launch)]
         return {node: lanes[launch.stream] for launch in launches for node in self._tasks[launch.task].nodes}
-
-    def _shared(self) -> dict[Value, int]:
-        """Values that another lane than their own reads, and their places in ``v``."""
-        slots: dict[Value, int] = {}
-        for node, lane in self._home.items():
-            if any(source in self._home and self._home[source] != lane for source in node.all_input_nodes):
-                for source in node.all_input_nodes:
-                    if source in self._home and self._home[source] != lane:
-                        slots.setdefault(_value(source), len(self._results) + len(slots))
-        return slots
-
-    def _reads(self, lane: int, node: fx.Node) -> bool:
-        return any(self._home.get(user) == lane for user in node.users)
-
-    def _last_readers(self, lane: int) -> dict[fx.Node, list[Value]]:
-        """Local views of another lane's memory, by the node behind which this lane needs them no more."""
-        owner = {name: self._home[node] for node, effect in self._found.of.items() for name in effect.makes}
-        found: dict[fx.Node, list[Value]] = {}
-        order = {node: place for place, node in enumerate(n for n in self._home if self._home[n] == lane)}
-        for node in order:
-            if not picks(node) and len(elements(node)) == 1 and owner.get(self._found.storages[node][0], lane) != lane:
-                last = max((user for user in (node, *node.users) if user in order), key=order.__getitem__)
-                found.setdefault(last, []).append((node, 0))
-        return found
-
-    def _name(self, node: fx.Node) -> str:
-        """How a value is written: a local variable, or its place in ``v``."""
-        return self._spelt(_value(node))
-
-    def _spelt(self, value: Value) -> str:
-        if value in self._slots:
-            return f"v[{self._slots[value]}]"
-        return _local(value)
-
-    # ------------------------------------------------------------------ actions -> lines
 
     def _run(self, actions: Sequence[Launch | Free], lane: int) -> list[str]:
         """Launches and frees with nothing in between: as one segment where that can be, else call by call."""
@@ -201,47 +158,29 @@ class Lanes:
         if segment is not None:
             lines, inside = segment
             frees = [line for action in actions if isinstance(action, Free) for line in self._free(action, lane, inside)]
-            return [*lines, *self._let_go(nodes, lane, inside), *frees]
+            return [*lines, *self._values.let_go(lane, nodes, inside), *frees]
         return [line for action in actions for line in self._lines(action, lane)]
 
     def _segment(self, nodes: Sequence[fx.Node]) -> tuple[list[str], set[Value]] | None:
         """One call for all nodes, and the values that never leave it."""
         own = set(nodes)
         values = [(node, place) for node in nodes if not picks(node) for place in range(len(elements(node)))]
-        takes = list(dict.fromkeys(_value(s) for node in nodes for s in node.all_input_nodes if _value(s)[0] not in own))
-        gives = [value for value in values if value in self._slots or self._results_of(value) or self._leaves(value, own)]
-        call = segment(nodes, lambda node: _local(_value(node)), [_local(v) for v in takes], [_local(v) for v in gives])
+        takes = list(dict.fromkeys(value_of(s) for node in nodes for s in node.all_input_nodes if value_of(s)[0] not in own))
+        gives = [value for value in values if self._values.leaves(value, own)]
+        call = segment(nodes, lambda node: local(value_of(node)), [local(v) for v in takes], [local(v) for v in gives])
         if call is None or not gives:
             return None
         name = f"segment_{len(self.constants)}"
         self.constants[name] = call
-        lines = [f"{', '.join(map(self._spelt, gives))} = {name}({', '.join(map(self._spelt, takes))})"]
-        lines += [f"v[{place}] = {self._spelt(value)}" for value in gives for place in self._results_of(value)]
-        return lines, set(values) - set(gives)
-
-    def _leaves(self, value: Value, own: set[fx.Node]) -> bool:
-        """Whether a node outside a segment reads one of its values."""
-        node, place = value
-        readers = [u for user in node.users for u in (user.users if picks(user) and user.args[1] == place else [user])]
-        return any(user not in own and user.op != "output" and not picks(user) for user in readers)
-
-    def _results_of(self, value: Value) -> list[int]:
-        """Which of the results a value is."""
-        return [place for place, result in enumerate(self._results) if self._is(result, value)]
-
-    def _let_go(self, nodes: Sequence[fx.Node], lane: int, inside: set[Value]) -> list[str]:
-        gone = [value for node in nodes for value in self._last[lane].get(node, ())]
-        return [f"{self._spelt(value)} = None" for value in gone if value not in self._slots and value not in inside]
+        spelt = self._values.spelt
+        lines = [f"{', '.join(map(spelt, gives))} = {name}({', '.join(map(spelt, takes))})"]
+        return [*lines, *(line for value in gives for line in self._values.kept(value))], set(values) - set(gives)
 
     def _lines(self, action: Launch | Free, lane: int) -> list[str]:
         if isinstance(action, Free):
             return self._free(action, lane)
-        lines = [
-            line
-            for node in self._tasks[action.task].nodes
-            if not picks(node)
-            for line in (*self._call(node), *self._let_go([node], lane, set()))
-        ]
+        nodes = [node for node in self._tasks[action.task].nodes if not picks(node)]
+        lines = [line for node in nodes for line in (*self._call(node), *self._values.let_go(lane, [node]))]
         if self.watched:
             return [f"hooks.before({action.task!r}, {action.stream})", *lines, f"hooks.after({action.task!r}, {action.stream})"]
         return lines
@@ -249,27 +188,15 @@ class Lanes:
     def _call(self, node: fx.Node) -> list[str]:
         call = f"{self._function(node)}({', '.join(self._arguments(node))})"
         values = [(node, place) for place in range(len(elements(node)))]
-        lines = [f"{', '.join(self._spelt(value) for value in values)}{',' if _several(node) else ''} = {call}"]
-        return lines + [f"v[{place}] = {self._spelt(value)}" for value in values for place in self._results_of(value)]
-
-    def _is(self, result: Any, value: Value) -> bool:
-        return isinstance(result, fx.Node) and result.op == "call_function" and _value(result) == value
+        several = isinstance(node.meta.get("val"), tuple | list)
+        lines = [f"{', '.join(map(self._values.spelt, values))}{',' if several else ''} = {call}"]
+        return [*lines, *(line for value in values for line in self._values.kept(value))]
 
     def _free(self, action: Free, lane: int, inside: Set[Value] = frozenset()) -> list[str]:
         """Let go of everything that lies in a storage, as far as this lane holds it or it is shared; segments do so with their own."""
-        values = {
-            (node, place)
-            for node in self._found.holders[action.value]
-            if not picks(node)
-            for place, name in enumerate(self._found.storages[node])
-            if name == action.value
-        }
-        own = sorted(self._spelt(v) for v in values if v not in inside and (v in self._slots or self._home[v[0]] == lane))
-        lines = [f"{name} = None" for name in own]
-        if self.watched:
-            maker = self._spelt(next((node, place) for node, place in values if action.value in self._found.of[node].makes))
-            lines.insert(0, f"hooks.freed({maker})")
-        return lines
+        values = self._values.held(lane, action.value)
+        lines = [f"{self._values.spelt(value)} = None" for value in values if value not in inside]
+        return [f"hooks.freed({self._values.spelt(values[0])})", *lines] if self.watched else lines
 
     def _function(self, node: fx.Node) -> str:
         target: Any = node.target
@@ -284,7 +211,7 @@ class Lanes:
 
     def _written(self, argument: Any) -> str:
         if isinstance(argument, fx.Node):
-            return self._name(argument)
+            return self._values.spelt(value_of(argument))
         if isinstance(argument, list | tuple):
             inside = ", ".join(self._written(part) for part in argument)
             return f"[{inside}]" if isinstance(argument, list) else f"({inside},)" if argument else "()"
@@ -303,16 +230,3 @@ def one_lane(lowered: Lowered, schedule: Schedule, words: Words | None = None, w
 def lane_a_stream(lowered: Lowered, schedule: Schedule, words: Words, watched: bool = False) -> Lanes:
     """A lane, and so a host thread, for every stream."""
     return Lanes(lowered, schedule, words, [frozenset([stream]) for stream in range(schedule.streams)], watched, not watched)
-
-
-def _value(node: fx.Node) -> Value:
-    return (node.args[0], node.args[1]) if picks(node) else (node, 0)  # type: ignore[return-value]
-
-
-def _local(value: Value) -> str:
-    node, place = value
-    return node.name if len(elements(node)) == 1 else f"{node.name}_at{place}"
-
-
-def _several(node: fx.Node) -> bool:
-    return isinstance(node.meta.get("val"), tuple | list)

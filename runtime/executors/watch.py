@@ -1,5 +1,6 @@
 """When the tasks of a step ran, by a stopwatch that executors call around every launch, beside what the cost model foresaw."""
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -14,7 +15,7 @@ from compiler.roofline import roofline
 from compiler.schedule import Schedule
 from compiler.simulation import Span, makespan, simulate
 from runtime.errors import BackendError
-from runtime.executors.executor import Executor
+from runtime.executors.executor import Executor, finish
 from runtime.executors.first import first_values
 from runtime.executors.registry import executor
 
@@ -90,13 +91,17 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A step under ``schedule``. ``predicted``: by the cost model; ``measured``: on ``executor``, the median of ``steps``."""
+    """A step under ``schedule``. ``predicted``: by the cost model; ``measured``: on ``executor``, the median of ``steps``.
+
+    ``unwatched``: seconds of a step with nobody looking on, also a median; executors may then run several operators as one.
+    """
 
     executor: str
     schedule: Schedule
     predicted: tuple[Span, ...]
     measured: tuple[Span, ...]
     steps: int
+    unwatched: float
 
     @property
     def groups(self) -> Mapping[str, tuple[Span, ...]]:
@@ -133,17 +138,23 @@ def measure_timeline(program: UpdateProgram, streams: int = 2, backend: str | No
     cost = roofline(device, None if name == "serial" else 1)
     schedule = scheduled(lowered, streams, cost)
     watch = Stopwatch(CudaClock(device) if device.type == "cuda" else HostClock())
-    run, inputs = runner.prepare(lowered, schedule, watch), first_values(program)
-    taken = []
+    watched, alone, inputs = runner.prepare(lowered, schedule, watch), runner.prepare(lowered, schedule), first_values(program)
+    taken, seconds = [], []
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for step in range(WARM_UP + steps):
             watch.begin()
-            run(inputs)
+            watched(inputs)
+            spans = watch.spans()
+            finish(device)
+            start = perf_counter()
+            alone(inputs)
+            finish(device)
             if step >= WARM_UP:
-                taken.append(watch.spans())
+                taken.append(spans)
+                seconds.append(perf_counter() - start)
     median = sorted(taken, key=makespan)[(steps - 1) // 2]
     predicted = simulate(lowered.tasks, schedule, task_seconds(lowered, cost), cost.wait)
-    return Timeline(str(runner), schedule, predicted, median, steps)
+    return Timeline(str(runner), schedule, predicted, median, steps, statistics.median(seconds))
 
 
 def _watchable(name: str, streams: int) -> Executor:

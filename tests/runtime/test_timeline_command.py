@@ -66,6 +66,7 @@ def test_timeline_prints_a_table_and_writes_schedule_trace_and_pictures(tmp_path
     assert schedule.streams == 2
     tasks = {action.task for action in schedule.actions if isinstance(action, Launch)}
     assert lines[5].startswith(f"{len(tasks)} tasks; one behind the other ")
+    assert "with nobody looking on a step takes " in lines[5]
     events = json.loads((folder / "timeline.json").read_text())["traceEvents"]
     assert [e["args"]["name"] for e in events if e["name"] == "process_name"] == ["predicted", "measured"]
     for process in (1, 2):
@@ -174,7 +175,7 @@ def test_busy_is_the_share_of_each_stream() -> None:
         shares = found.busy(group)
         assert len(shares) == 2
         assert sum(shares) * makespan(spans) == pytest.approx(sum(span.end - span.start for span in spans))
-    assert Timeline("serial", Schedule(1, ()), (), (), 1).busy("measured") == (0.0,)
+    assert Timeline("serial", Schedule(1, ()), (), (), 1, 0.0).busy("measured") == (0.0,)
 
 
 def test_on_cuda_events_are_recorded_on_the_stream_that_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
