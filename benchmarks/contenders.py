@@ -24,7 +24,8 @@ EAGER, COMPILED = "eager BP", "torch.compile BP"
 class Contender:
     """``step`` is timed, ``clear`` lets go of the gradients in front of it. ``arrangement``: what holds around both.
 
-    ``wiring``, ``shown`` (the executor in words) and ``floor`` (FLOPs over backpropagation's): of a learner.
+    Of a learner: ``wiring``, ``shown`` (the executor in words), ``floor`` (FLOPs over backpropagation's) and ``backend``, which says
+    what ``auto`` has picked.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Contender:
     wiring: str | None = None
     shown: str | None = None
     floor: float | None = None
+    backend: Callable[[], str | None] = lambda: None
 
 
 def loss(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, autocast: torch.dtype | None) -> Tensor:
@@ -112,7 +114,7 @@ def learning(
     def step() -> None:
         learner.learn(batch.x, batch.y)
 
-    return Contender(step=step, clear=forget(list(learner.parameters())), **more)
+    return Contender(step=step, clear=forget(list(learner.parameters())), backend=lambda: learner.backend, **more)
 
 
 def floor(program: UpdateProgram, bp: UpdateProgram) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from contenders import Contender
 from measure import Bound, Ratio, Row
 from rich.console import Console
 from rich.table import Table
@@ -28,8 +29,13 @@ def table(title: str, setting: str, bases: Sequence[str], rows: Sequence[Row]) -
         floor = "" if own.floor is None else f"{own.floor:.2f}"
         cells = [spread(row.over[base]) if base in row.over else "" for base in bases]
         bounds = "; ".join(bound_text(row, bound, bases) for bound in row.bounds)
-        made.add_row(own.wiring or own.name, own.shown or "", f"{row.milliseconds:.3g}", *cells, floor, bounds)
+        made.add_row(own.wiring or own.name, _executor(own), f"{row.milliseconds:.3g}", *cells, floor, bounds)
     return made
+
+
+def _executor(own: Contender) -> str:
+    """The executor; of ``auto`` also what it picked, without its times."""
+    return (own.backend() or "auto").partition(" (")[0] if own.shown == "auto" else own.shown or ""
 
 
 def spread(ratio: Ratio) -> str:

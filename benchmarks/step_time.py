@@ -89,7 +89,9 @@ def images(batch: int) -> Batch:
 
 def resnet(options: argparse.Namespace, tell: Tell) -> Suite:
     """The ResNet on one thread, as the wirings are bounded; and in channels_last, beside backpropagation in channels_last."""
-    suite = Suite("13-convolution ResNet", f"width 32 to 128, batch {options.batch} at 3x32x32, one thread", (EAGER, COMPILED))
+    suite = Suite(
+        "13-convolution ResNet", f"width 32 to 128, batch {options.batch} at 3x32x32, one thread", (EAGER, EAGER_LAST, COMPILED)
+    )
     model, batch = ResNet13(), images(options.batch)
     plain = programs(model, batch, RESNET_WIRINGS, suite, tell)
     last = programs(model, batch, RESNET_WIRINGS, suite, tell, layout="channels_last")
@@ -177,6 +179,7 @@ def as_json(suite: Suite) -> dict[str, object]:
                 "contender": row.contender.name,
                 "wiring": row.contender.wiring,
                 "executor": row.contender.shown,
+                "backend": row.contender.backend(),
                 "milliseconds": row.milliseconds,
                 "over": {base: asdict(ratio) for base, ratio in row.over.items()},
                 "flops_over_bp": row.contender.floor,

@@ -115,9 +115,10 @@ def _edges(groups: list[list[fx.Node]], behind: Mapping[fx.Node, set[fx.Node]]) 
 
 
 def _merge_small(groups: list[list[fx.Node]], behind: Mapping[fx.Node, set[fx.Node]], small: float) -> list[list[fx.Node]]:
-    """Join a small group to the only one that it waits for, or to the only one that waits for it.
+    """Join a small group to the only one that it waits for, or to the only one that waits for it; one that nothing ties to any
+    other joins the one traced before it.
 
-    Neither can close a cycle or make anybody wait for more than before.
+    None of these can close a cycle.
     """
     before = _edges(groups, behind)
     after: list[set[int]] = [set() for _ in groups]
@@ -131,6 +132,8 @@ def _merge_small(groups: list[list[fx.Node]], behind: Mapping[fx.Node, set[fx.No
         if seconds[number] >= small:
             continue
         other = _neighbour(number, before, after, added, small - seconds[number])
+        if not before[number] and not after[number]:
+            other = next((earlier for earlier in range(number - 1, -1, -1) if merged[earlier]), None)
         if other is None:
             continue
         added[other] = added.get(other, 0.0) + seconds[number]
