@@ -5,8 +5,8 @@ vector clock: for every stream the list position up to which it has waited. A de
 of several others the latest in the list is waited for first, as its own clock may cover the rest. So no wait is redundant.
 
 A storage is freed on the stream that made it, as soon as that stream's clock covers every access. A stream that is never handed
-anything back (forward passes before updates that nobody reads) would free nothing before the end of the step: so a storage whose
-last access lies ``LAG`` launches per used stream back is waited for before its stream launches anything more.
+anything back (forward passes before updates that nobody reads) would free nothing before the end of the step: so where clearly
+more is held than on one stream, a stream waits for the oldest storages that nobody needs any more before it launches anything.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,9 +22,9 @@ WINDOW = 2
 """A task may be launched if it is less than this times the streams behind the first unlaunched one. Program order is memory order:
 without a bound a chain runs ahead of the tasks that would let its storages die; with a small one streams run out of work."""
 
-LAG = 2
-"""How many launches, times the streams in use, a storage may outlive its last access before its stream waits for that access. Fewer
-would make it wait for work still under way where tasks take other times than foreseen; more would hold more memory."""
+SPARE = 0.5
+"""How much more memory than on one stream may be held, as a share of it, before a stream waits for storages that nobody needs any more
+to be free. Less would make it wait for work still under way where tasks take other times than foreseen."""
 
 START = -1
 """The position of the start of the step, before the first action."""
@@ -123,11 +123,10 @@ class _Queue:
 
 @dataclass(frozen=True)
 class _Dying:
-    """A storage that no later task touches: the position of each stream's last access, and the number of launches so far."""
+    """A storage that no later task touches, and the position of each stream's last access."""
 
     storage: str
     touched: tuple[int, ...]
-    since: int
 
 
 class _Emission:
@@ -138,7 +137,8 @@ class _Emission:
         self.actions: list[Action] = []
         self._clock = [[START] * streams for _ in range(streams)]
         self._behind: dict[int, list[int]] = {START: [START] * streams}  # the clock behind a position
-        self._launches = 0
+        self._sizes = graph.sizes
+        self._held = 0
         self._owner: dict[str, int] = {}  # the stream that made a storage
         self._touched: dict[str, dict[int, int]] = {}
         self._left: dict[str, int] = {}  # how many tasks are still to touch it
@@ -148,17 +148,29 @@ class _Emission:
         for storages in self._mortal.values():
             for storage in storages:
                 self._left[storage] = self._left.get(storage, 0) + 1
+        self._most = (1 + SPARE) * self._peak(graph)
+
+    def _peak(self, graph: TaskGraph) -> int:
+        """The most bytes that the tasks hold in program order."""
+        left, held, peak = dict(self._left), 0, 0
+        for task in graph.tasks:
+            held += sum(self._sizes[storage] for storage in task.makes & left.keys())
+            peak = max(peak, held)
+            for storage in self._mortal[task.name]:
+                left[storage] -= 1
+                held -= 0 if left[storage] else self._sizes[storage]
+        return peak
 
     def covers(self, stream: int, position: int) -> bool:
         """Whether what comes next on ``stream`` is ordered behind ``position``."""
         return self._clock[stream][self.actions[position].stream] >= position
 
     def overdue(self, stream: int) -> list[int]:
-        """What ``stream`` has to wait for before its next launch, so that storages die: those half as old go along."""
-        dying, lag = self._dying[stream], LAG * sum(clock[side] != START for side, clock in enumerate(self._clock))
-        if not dying or self._launches - dying[0].since < lag:
+        """What ``stream`` has to wait for before its next launch, so that storages die: the older half of those that can."""
+        dying = self._dying[stream]
+        if self._held <= self._most:
             return []
-        return [position for one in dying if self._launches - one.since >= lag // 2 for position in one.touched]
+        return [position for one in dying[: (len(dying) + 1) // 2] for position in one.touched]
 
     def launch(self, task: Task, stream: int, needs: Iterable[int]) -> int:
         """Put ``task`` on ``stream`` behind the positions that it needs; its own position."""
@@ -167,14 +179,14 @@ class _Emission:
             self._append(Wait(START, stream))
         position = self._append(Launch(task.name, stream))
         self._behind[position] = self._clock[stream].copy()
-        self._launches += 1
         self._owner.update(dict.fromkeys(task.makes, stream))
+        self._held += sum(self._sizes[storage] for storage in task.makes & self._left.keys())
         for storage in self._mortal[task.name]:
             self._touched.setdefault(storage, {})[stream] = position
             self._left[storage] -= 1
             if not self._left[storage]:
                 touched = tuple(self._touched.pop(storage).values())
-                self._dying[self._owner[storage]].append(_Dying(storage, touched, self._launches))
+                self._dying[self._owner[storage]].append(_Dying(storage, touched))
         self._free(stream)
         return position
 
@@ -205,6 +217,7 @@ class _Emission:
         for one in self._dying[stream]:
             if all(self.covers(stream, position) for position in one.touched):
                 self._append(Free(one.storage, stream))
+                self._held -= self._sizes[one.storage]
             else:
                 alive.append(one)
         self._dying[stream] = alive

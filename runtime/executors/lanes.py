@@ -44,10 +44,6 @@ class Words(Protocol):
 
     def wait(self, event: int, stream: int) -> list[str]: ...
 
-    def cores(self, task: str) -> int:
-        """How many threads a task's operators may use; where not 1, lines ``cores(n)`` say so before and behind it."""
-        ...
-
 
 @dataclass(frozen=True)
 class OneAfterAnother:
@@ -64,9 +60,6 @@ class OneAfterAnother:
 
     def wait(self, event: int, stream: int) -> list[str]:
         return []
-
-    def cores(self, task: str) -> int:
-        return 1
 
 
 @dataclass
@@ -118,15 +111,11 @@ class Lanes:
         """One lane's source."""
         body: list[str] = []
         run: list[Launch | Free] = []
-        stream, cores = None, 1
+        stream = None
         for action in [*self.schedule.actions, None]:
             if action is not None and action.stream not in self.streams[lane]:
                 continue
             says: list[str] = []
-            wanted = self.words.cores(action.task) if isinstance(action, Launch) else cores if isinstance(action, Free) else 1
-            if wanted != cores:
-                says.append(f"cores({wanted})")
-                cores = wanted
             if action is not None and action.stream != stream and len(self.streams[lane]) > 1:
                 says += self.words.enter(action.stream)
                 stream = action.stream

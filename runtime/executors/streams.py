@@ -74,9 +74,6 @@ class CudaWords:
     def wait(self, event: int, stream: int) -> list[str]:
         return [f"s{stream}.wait_event(e{event})"]
 
-    def cores(self, task: str) -> int:
-        return 1
-
 
 def needs_cuda(name: str, lowered: Lowered) -> None:
     """Raises BackendError where a step does not run on a CUDA device."""

@@ -1,8 +1,10 @@
 """Streams on a CPU: one persistent host thread for each but the first, which is the caller's own.
 
 Operators let go of Python's lock while they compute, so branches overlap for real. An event is a lock for each stream that
-waits for it: recording opens it, waiting closes it again for the next step. A task that no other stream can be at work beside
-uses as many threads inside its operators as the caller's own torch does; the others use one.
+waits for it: recording opens it, waiting closes it again for the next step.
+
+An operator with enough to do spreads over the cores by itself, and better than two large ones share them: where torch may use several
+threads and most of the work lies in large tasks, there is but one stream, with all of these threads in each operator.
 """
 
 import functools
@@ -17,13 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler.alone import alone
 from compiler.lower import Lowered
 from compiler.planning import scheduled
 from compiler.schedule import Record, Schedule, Wait
+from compiler.tasks import nominal_seconds
 from runtime.executors.executor import Executor, Hooks, Run
 from runtime.executors.lanes import Lane, lane_a_stream
 from runtime.executors.plain import plain
+from runtime.executors.serial import Serial
+
+LARGE = 1e-3
+"""Nominal seconds of a task whose operators are worth spreading over cores."""
 
 
 class Threads(Executor):
@@ -36,11 +42,12 @@ class Threads(Executor):
         self._workers = Workers()
 
     def prepare(self, lowered: Lowered, schedule: Schedule | None = None, hooks: Hooks | None = None) -> Run:
+        if schedule is None and torch.get_num_threads() > 1 and coarse(lowered):
+            return Serial().prepare(lowered, None, hooks)
         schedule = schedule or scheduled(lowered, self.streams)
-        cores = torch.get_num_threads()
-        events = Events(schedule, cores)
+        events = Events(schedule)
         lanes = lane_a_stream(lowered, schedule, events, watched=hooks is not None)
-        functions = lanes.functions({**events.locks, "cores": torch.set_num_threads})
+        functions = lanes.functions(events.locks)
         size, results = lanes.size, lanes.results
         busy = [stream for stream in range(1, schedule.streams) if any(a.stream == stream for a in schedule.actions)]
 
@@ -61,11 +68,16 @@ class Threads(Executor):
         return run
 
 
+def coarse(lowered: Lowered) -> bool:
+    """Whether most of a step's work lies in tasks that are worth all cores."""
+    seconds = [sum(map(nominal_seconds, task.nodes)) for task in lowered.tasks.tasks]
+    return sum(work for work in seconds if work >= LARGE) > sum(seconds) / 2
+
+
 class Events:
     """A schedule's events as locks, ``e3_to_1`` for event 3 and the stream 1 that waits for it; closed until recorded."""
 
-    def __init__(self, schedule: Schedule, cores: int = 1) -> None:
-        self._cores, self._alone = cores, alone(schedule) if cores > 1 else set()
+    def __init__(self, schedule: Schedule) -> None:
         self._waiters: dict[int, list[int]] = {}
         self._recorded: dict[int, list[int]] = {}
         for action in schedule.actions:
@@ -90,9 +102,6 @@ class Events:
 
     def wait(self, event: int, stream: int) -> list[str]:
         return [f"e{event}_to_{stream}.acquire()"]
-
-    def cores(self, task: str) -> int:
-        return self._cores if task in self._alone else 1
 
     def of(self, stream: int) -> list[threading.Lock]:
         """The locks that a stream opens."""

@@ -14,12 +14,12 @@ from task_graphs import backpropagation, broken, chain, races, task, timed_graph
 
 from compiler import ScheduleError, scheduling
 from compiler.schedule import Action, Free, Launch, Record, Schedule, Wait
-from compiler.scheduling import LAG, WINDOW, schedule
+from compiler.scheduling import SPARE, WINDOW, schedule
 from compiler.taskgraph import TaskGraph
 from compiler.verify import verify
 
 STREAMS = st.sampled_from([2, 2, 3, 3, 4, 5, 8])
-BOUNDS = st.sampled_from([(WINDOW, LAG), (WINDOW, 1), (2, 1), (1, 1)])
+BOUNDS = st.sampled_from([(WINDOW, SPARE), (WINDOW, 0.0), (8, 0.0), (1, -0.5), (8, -0.5)])
 
 
 def accepted(graph: TaskGraph, made: Schedule) -> bool:
@@ -30,10 +30,10 @@ def accepted(graph: TaskGraph, made: Schedule) -> bool:
     return True
 
 
-def scheduled(timed: tuple[TaskGraph, dict[str, float]], streams: int, bounds: tuple[int, int]) -> Schedule:
+def scheduled(timed: tuple[TaskGraph, dict[str, float]], streams: int, bounds: tuple[int, float]) -> Schedule:
     """Small bounds make small graphs wait for memory as only large ones would."""
-    window, lag = bounds
-    with patch.object(scheduling, "WINDOW", window), patch.object(scheduling, "LAG", lag):
+    window, spare = bounds
+    with patch.object(scheduling, "WINDOW", window), patch.object(scheduling, "SPARE", spare):
         return schedule(*timed, streams)
 
 
@@ -47,7 +47,7 @@ def without(made: Schedule, place: int) -> Schedule:
 @settings(deadline=None, max_examples=100)
 @given(timed_graphs(16), STREAMS, BOUNDS)
 def test_no_wait_is_redundant_and_each_deleted_one_is_caught(
-    timed: tuple[TaskGraph, dict[str, float]], streams: int, bounds: tuple[int, int]
+    timed: tuple[TaskGraph, dict[str, float]], streams: int, bounds: tuple[int, float]
 ) -> None:
     graph, made = timed[0], scheduled(timed, streams, bounds)
     assert not broken(graph, made)
@@ -260,7 +260,7 @@ def sanitized(graph: TaskGraph, made: Schedule) -> list[csan.SynchronizationErro
 @settings(deadline=None, max_examples=60)
 @given(timed_graphs(14), STREAMS, BOUNDS)
 def test_torchs_sanitizer_agrees_where_it_can_see(
-    timed: tuple[TaskGraph, dict[str, float]], streams: int, bounds: tuple[int, int]
+    timed: tuple[TaskGraph, dict[str, float]], streams: int, bounds: tuple[int, float]
 ) -> None:
     graph, made = timed[0], scheduled(timed, streams, bounds)
     assert not sanitized(graph, made)
