@@ -140,7 +140,7 @@ def cores(name: str, model: nn.Module, batch: Batch, options: argparse.Namespace
         share = floor(program, found["bp"]) if "bp" in found else None
         own = functools.partial(learning, program, batch, wiring=text, floor=share)
         contenders.append(own("serial", name=f"{text}, {inside}", shown=inside, arrangement=two))
-        contenders.append(own("threads", 2, name=f"{text}, {streams}", shown=streams, arrangement=one))
+        contenders.append(own("threads", 2, name=f"{text}, {streams}", shown=streams, arrangement=two))
         if text in SPEED_UP_OF:
             bounds[f"{text}, {streams}"] = [Bound(f"{text}, {inside}", 1 / SPEED_UPS[name])]
     suite.take(contenders, take_turns(contenders, options.rounds, tell=tell), bounds)

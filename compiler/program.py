@@ -73,12 +73,13 @@ class UpdateProgram:
         """
         inputs = Inputs.of(x)
         key = signature(inputs, y, self._modules), probe
-        if key not in self._steps:
+        known = self._steps.get(key)
+        if known is None:
             self._check(inputs, y)
             planned = plan(self.source, inputs, y, sure=True)
             self._check_synapses(planned)
-            self._steps[key] = trace(self.source, planned, inputs, y, probe)
-        return self._steps[key]
+            known = self._steps[key] = trace(self.source, planned, inputs, y, probe)
+        return known
 
     def probed(self) -> Lowered:
         """The example's step with every site's credit among its results."""

@@ -263,7 +263,8 @@ class Step:
     def _results(self, loss: Tensor) -> Results:
         captured, graph = self.plan.captured, self.plan.errors
         with task("discrepancy"):
-            total = torch.stack([value.reshape(()).to(loss.dtype) for value in self.discrepancies]).sum() / self.plan.batch
+            values = [value.reshape(()).to(loss.dtype) for value in self.discrepancies]
+            total = (values[0] if len(values) == 1 else torch.stack(values).sum()) / self.plan.batch
         results = Results(loss, self.forward.output().detach(), total)
         for name in list(self.updates):
             self._finish(name)

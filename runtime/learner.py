@@ -61,6 +61,7 @@ class Learner(nn.Module):
         for name, value in program.start(seed).items():
             learns = program.error_parameters[name].learns
             self.synapses[_key(name)] = nn.Parameter(value, requires_grad=learns)
+        self._synapses_at = {name: (self.synapses._parameters, _key(name)) for name in program.error_parameters}
 
     @property
     def backend(self) -> str:
@@ -171,19 +172,19 @@ class Learner(nn.Module):
             check.check(labels[check.leaf])
         inputs = [_at(self._parameters_at[name]) for name in layout.parameters]
         inputs += [_at(self._buffers_at[name]) for name in layout.buffers]
-        inputs += [self.synapses[_key(name)] for name in layout.synapses]
+        inputs += [_at(self._synapses_at[name]) for name in layout.synapses]
         return [*inputs, *Inputs.of(x).tensors(), *labels]
 
     def _accept(self, lowered: Lowered, results: Sequence[Tensor]) -> None:
         layout = lowered.layout
         taught = [_at(self._parameters_at[name]) for name in layout.gradients]
-        taught += [self.synapses[_key(name)] for name in layout.error_gradients]
+        taught += [_at(self._synapses_at[name]) for name in layout.error_gradients]
         updates = results[3 : 3 + len(taught)]
         if self._execute.static:
             self._lent = [(parameter, update.data_ptr()) for parameter, update in zip(taught, updates, strict=True)]
-        with torch.no_grad():
-            for parameter, update in zip(taught, updates, strict=True):
-                _add(parameter, update)
+        for parameter, update in zip(taught, updates, strict=True):
+            _add(parameter, update)
+        if layout.new_buffers:
             _take_over([_at(self._buffers_at[name]) for name in layout.new_buffers], results[3 + len(taught) :])
 
     def extra_repr(self) -> str:
@@ -222,7 +223,7 @@ def _take_over(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         torch._foreach_copy_(old, new)
 
 
-Place = tuple[dict[str, Tensor], str]
+Place = tuple[Mapping[str, Any], str]
 
 
 def _places(model: nn.Module, kind: str) -> dict[str, Place]:
@@ -231,7 +232,8 @@ def _places(model: nn.Module, kind: str) -> dict[str, Place]:
 
 
 def _at(place: Place) -> Tensor:
-    return place[0][place[1]]
+    value: Tensor = place[0][place[1]]
+    return value
 
 
 def named_results(lowered: Lowered, results: list[Tensor]) -> Mapping[str, dict[str, Tensor]]:

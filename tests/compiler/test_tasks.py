@@ -181,8 +181,6 @@ def test_the_tasks_and_the_schedule_of_a_small_net() -> None:
         0 free _log_softmax_backward_data
         0 free addmm
         0 launch discrepancy
-        0 free linalg_vector_norm
-        0 free stack
         """
     )
 
