@@ -132,7 +132,7 @@ def cores(name: str, model: nn.Module, batch: Batch, options: argparse.Namespace
     """Two cores: a thread a stream, against two threads inside each operator."""
     inside, streams = "serial, 2 intra-op threads", "threads, 2 streams"
     suite = Suite(name, f"batch {len(batch.x)}, two cores; BP and serial with 2 intra-op threads", (EAGER,))
-    two, one = functools.partial(threads, 2), functools.partial(threads, 1)
+    two = functools.partial(threads, 2)
     contenders = [eager(model, batch, arrangement=two)]
     bounds = {}
     found = programs(model, batch, CORES_WIRINGS, suite, tell)

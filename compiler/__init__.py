@@ -16,23 +16,27 @@ from compiler.errors import (
 from compiler.example import Inputs
 from compiler.program import UpdateProgram, compile, verify
 from compiler.roofline import Roofline, roofline
-from compiler.schedule import Schedule
+from compiler.schedule import Free, Launch, Record, Schedule, Wait
 
 __all__ = [
     "CaptureError",
     "CompileError",
     "CreditError",
     "EdgeError",
+    "Free",
     "InputError",
     "Inputs",
     "LabelError",
+    "Launch",
     "LossError",
     "OutputError",
+    "Record",
     "Roofline",
     "Schedule",
     "ScheduleError",
     "SiteError",
     "UpdateProgram",
+    "Wait",
     "WiringWarning",
     "compile",
     "roofline",

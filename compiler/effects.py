@@ -115,6 +115,9 @@ def _schema(node: fx.Node, found: Effects) -> tuple[tuple[str | None, ...], froz
         next((sets[label] for label in result.alias_info.before_set if label in sets), None) if result.alias_info else None
         for result in schema.returns
     ]
+    several = isinstance(node.meta.get("val"), tuple | list)
+    if several and len(sets) == 1 and len(schema.returns) == 1 and schema.returns[0].alias_info:  # a list of views, as split gives
+        shared = [*sets.values()] * len(elements(node))
     return tuple(shared), frozenset(written)
 
 

@@ -20,9 +20,18 @@ from compiler.mirrors import LinearCall, Mirrored, Transport, mirrored_weights
 from compiler.partition import parameters_behind
 from compiler.sites import Site
 
-VIEWS: dict[Any, Any] = dict.fromkeys(
-    (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default), torch.ops.aten.reshape.default
-)
+
+def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """``copy``, which has no derivative of its own: what an assignment to a slice leaves behind."""
+    return source.to(target.dtype).expand(target.shape)
+
+
+INSTEAD: dict[Any, Any] = {
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten.copy.default: _copied,
+}
+"""What is called in place of an operator, as fits values with other strides and with a history."""
 CONVOLUTIONS = {"convolution", "conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d"}
 RECURRENT = {"gru", "lstm", "rnn_relu", "rnn_tanh"}
 STRIDED = {"as_strided", "as_strided_copy", "as_strided_scatter", "view_as_complex"}
@@ -114,7 +123,7 @@ class Forward:
     def _call(node: fx.Node, read: Callable[[fx.Node], Any]) -> Any:
         args, kwargs = fx.map_arg((node.args, node.kwargs), read)
         with _unfused() if op_name(node) in RECURRENT else nullcontext():
-            return VIEWS.get(node.target, node.target)(*args, **kwargs)
+            return INSTEAD.get(node.target, node.target)(*args, **kwargs)
 
     def phi(self, site: Site, h: Tensor) -> Tensor:
         """The site's activation at another pre-activation."""

@@ -48,10 +48,12 @@ class UpdateProgram:
 
     @property
     def model(self) -> nn.Module:
+        """The module that was compiled, itself."""
         return self.source.model
 
     @property
     def wiring(self) -> Wiring:
+        """What it was compiled with."""
         return self.source.wiring
 
     @property
@@ -115,10 +117,11 @@ class UpdateProgram:
         """The example's step on ``streams`` streams, as the executors run it; verified.
 
         Arguments:
+            streams: how many, 1 to 256. Those that no task is worth moving to have no actions.
             cost: the cost model of another device than the program's; default: measured here once and cached.
 
         Raises:
-            ScheduleError: fewer than one stream.
+            ScheduleError: fewer than one stream, or more than 256.
         """
         return scheduled(self.lowered, streams, cost)
 

@@ -19,6 +19,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import fx
 
+from compiler.errors import CompileError
 from compiler.measuring import measure
 from compiler.work import Rate, work
 from wiring.spec import Record
@@ -75,13 +76,19 @@ def roofline(device: torch.device | str, threads: int | None = None) -> Roofline
     """The cost model of a device: known in this process, or read from the user's cache, or measured in a second or two.
 
     The cache is ``$ERRORWIRE_CACHE``, else ``errorwire`` in ``$XDG_CACHE_HOME`` or ``~/.cache``. A file in it that is damaged or says
-    something else is measured again; where none can be written, each process measures once.
+    something else is measured again; where none can be written, each process measures once. What was measured while
+    others kept the machine busy stays wrong until its file is deleted.
 
     Arguments:
         device: where operators run; without an index, the current one of its type.
         threads: how many an operator uses on a CPU; default: as many as it does now.
+
+    Raises:
+        CompileError: torch does not see such a device here, or fewer than one thread.
     """
-    place = _indexed(torch.device(device))
+    place = _indexed(device)
+    if threads is not None and threads < 1:
+        raise CompileError(f"An operator cannot run on {threads} threads. Ask for 1 or more, or leave threads out.")
     threads = (threads or torch.get_num_threads()) if place.type == "cpu" else 1
     name = _name(place)
     path = _cache() / f"roofline-{re.sub('[^A-Za-z0-9]+', '_', name).strip('_')}-{threads}-{torch.__version__}.json"
@@ -103,10 +110,20 @@ def roofline(device: torch.device | str, threads: int | None = None) -> Roofline
         return _known[path]
 
 
-def _indexed(device: torch.device) -> torch.device:
-    if device.type == "cpu" or device.index is not None:
-        return torch.device("cpu") if device.type == "cpu" else device
-    return torch.device(device.type, torch.get_device_module(device).current_device())
+def _indexed(device: torch.device | str) -> torch.device:
+    try:
+        place = torch.device(device)
+        if place.type == "cpu":
+            return torch.device("cpu")
+        own = torch.get_device_module(place)
+        if place.index is None:
+            return torch.device(place.type, own.current_device())
+        own.get_device_properties(place)
+        return place
+    except (RuntimeError, AssertionError) as problem:  # the second where torch is built without CUDA
+        raise CompileError(
+            f"Device {str(device)!r} cannot be measured ({str(problem).splitlines()[0]}). Take 'cpu' or a device that torch sees here."
+        ) from problem
 
 
 def _name(device: torch.device) -> str:

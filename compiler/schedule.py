@@ -16,6 +16,9 @@ from dataclasses import dataclass
 
 from compiler.errors import ScheduleError
 
+MOST_STREAMS = 256
+"""How many streams a schedule may have: more than any device runs at a time, and few enough for clocks that take its square."""
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -92,10 +95,9 @@ class Schedule:
         words = head.split()
         if words[:2] != ["schedule", "on"] or len(words) != 4 or words[3] not in ("stream", "streams"):
             raise _unreadable(number, head, "it is not a schedule's first line", "'schedule on 2 streams'")
-        if not re.fullmatch("[0-9]+", words[2]) or int(words[2]) < 1:
-            raise _unreadable(
-                number, head, f"{words[2]!r} is no number of streams", "a whole number from 1, as 'schedule on 2 streams'"
-            )
+        if not re.fullmatch("[0-9]{1,9}", words[2]) or not 1 <= int(words[2]) <= MOST_STREAMS:
+            right = f"a whole number from 1 to {MOST_STREAMS}, as 'schedule on 2 streams'"
+            raise _unreadable(number, head, f"{words[2]!r} is no number of streams", right)
         return Schedule(int(words[2]), tuple(_action(number, line) for number, line in lines[1:]))
 
 

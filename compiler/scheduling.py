@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
 from compiler.errors import ScheduleError
-from compiler.schedule import Action, Free, Launch, Record, Schedule, Wait
+from compiler.schedule import MOST_STREAMS, Action, Free, Launch, Record, Schedule, Wait
 from compiler.simulation import followers, to_exit
 from compiler.taskgraph import Task, TaskGraph
 
@@ -37,10 +37,10 @@ def schedule(graph: TaskGraph, seconds: Mapping[str, float], streams: int, wait:
     One stream runs the tasks in program order and frees every storage right behind its last access. On several, a side stream
     that is used at all forks from stream 0 and is joined by it at the end; every storage that a task makes and the graph does not
     keep is freed. The same arguments give the same schedule.
-    Raises ``ScheduleError`` for less than one stream, or a task without seconds.
+    Raises ``ScheduleError`` for less than one stream or more than ``MOST_STREAMS``, or a task without seconds.
     """
-    if streams < 1:
-        raise ScheduleError(f"Cannot schedule on {streams} streams: at least one must run the tasks.")
+    if not 1 <= streams <= MOST_STREAMS:
+        raise ScheduleError(f"Cannot schedule on {streams} streams: ask for 1 to {MOST_STREAMS}.")
     emission = _Emission(graph, streams)
     if streams == 1:
         for task in graph.tasks:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from compiler.effects import INPUTS
+
 aten = torch.ops.aten
 Rule = Callable[[fx.Node], fx.Node | None]
 
@@ -22,6 +24,28 @@ def simplify(graph: fx.Graph) -> None:
         if stands is not None:
             node.replace_all_uses_with(stands)
     graph.eliminate_dead_code()
+    _results_apart(graph)
+
+
+def _results_apart(graph: fx.Graph) -> None:
+    """Copy a result that lies in the memory of an input or of an earlier result: who adds to one must not change the other."""
+    output = next(iter(reversed(graph.nodes)))
+    taken = {_memory(node) for node in graph.nodes if node.op in INPUTS}
+    results: list[Any] = []
+    for result in output.args[0]:
+        if _memory(result) in taken:
+            with graph.inserting_before(output):
+                own = graph.call_function(aten.clone.default, (result,))
+            own.meta = {**result.meta, "val": result.meta["val"].clone()}
+            result = own
+        taken.add(_memory(result))
+        results.append(result)
+    output.args = (results,)
+
+
+def _memory(node: Any) -> int | None:
+    value = node.meta.get("val")
+    return value.untyped_storage()._cdata if isinstance(value, torch.Tensor) else None
 
 
 def _itself(node: fx.Node) -> fx.Node:
@@ -35,8 +59,10 @@ def _there_and_back(node: fx.Node) -> fx.Node | None:
 
 
 def _unmoved(node: fx.Node) -> fx.Node | None:
-    source, order = node.args
-    return source if list(order) == sorted(order) else None  # type: ignore[return-value, arg-type]
+    source: Any = node.args[0]
+    order: Any = node.args[1]
+    unmoved = all(axis % len(order) == place for place, axis in enumerate(order))
+    return source if unmoved else None
 
 
 def _reshaped(node: fx.Node) -> fx.Node | None:
@@ -45,7 +71,7 @@ def _reshaped(node: fx.Node) -> fx.Node | None:
     shape = tuple(node.meta["val"].shape)
     if tuple(source.meta["val"].shape) == shape:
         return source  # type: ignore[no-any-return]
-    if source.target is aten.sum.dim_IntList and source.args[2:] == (True,) and len(source.users) == 1:
+    if source.target is aten.sum.dim_IntList and source.args[2:] == (True,) and source.args[1] and len(source.users) == 1:
         axes = {axis % source.meta["val"].dim() for axis in source.args[1]}
         if tuple(size for axis, size in enumerate(source.meta["val"].shape) if axis not in axes) == shape:
             source.args, source.meta["val"] = source.args[:2], node.meta["val"]

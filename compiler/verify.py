@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compiler.errors import ScheduleError
-from compiler.schedule import Action, Free, Launch, Record, Schedule, Wait
+from compiler.schedule import MOST_STREAMS, Action, Free, Launch, Record, Schedule, Wait
 from compiler.taskgraph import Task, TaskGraph
 
 
@@ -43,11 +43,11 @@ class _Clocks:
     """For every stream, how many actions of each stream are ordered before its next one; the start of stream 0 counts as one."""
 
     def __init__(self, streams: int) -> None:
+        if not 1 <= streams <= MOST_STREAMS:
+            raise ScheduleError(f"The schedule has {streams} streams: give it 1 to {MOST_STREAMS}.")
         self.of = [[0] * streams for _ in range(streams)]
         self._events: dict[int, list[int]] = {}
         self._last: list[Action | None] = [None] * streams
-        if streams < 1:
-            raise ScheduleError(f"The schedule has {streams} streams: it needs at least one.")
         self.of[0][0] = 1
 
     def step(self, action: Action) -> None:
@@ -154,7 +154,10 @@ class _Memory:
             raise ScheduleError(f"Storage {value!r} is freed twice, the second time by '{action}': leave one of them out.")
         maker = self._maker[value]
         if maker not in self._launched:
-            raise ScheduleError(f"'{action}' comes before task {maker!r}, which makes {value!r}: put it behind the last access.")
+            raise ScheduleError(
+                f"'{action}' frees what task {maker!r} makes, which nothing above has launched: "
+                f"launch {maker!r}, and put the free behind the last access."
+            )
         if stream != self._launched[maker]:
             raise ScheduleError(
                 f"'{action}' is on another stream than task {maker!r}, which makes {value!r}: free it on stream {self._launched[maker]}."

@@ -7,16 +7,17 @@ cleared and mapped anew, 2048 pages for 8 MB. PyTorch's own CPU allocator leaves
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 _LARGEST = 2**31 - 1
+_SETTINGS = {-1: _LARGEST, -3: _LARGEST, -8: 1}
+"""M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX of malloc.h: threads share the one arena that never shrinks."""
 
 
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees, for eager torch and update programs alike; its resident size stays at the peak.
 
-    Returns whether the C library knows how: glibc does, others are left as they are.
+    Call it before threads start. Returns whether the C library knows how: glibc does, others are left as they are.
     """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and all(mallopt(what, _LARGEST) == 1 for what in (_TRIM_THRESHOLD, _MMAP_THRESHOLD))
+    return mallopt is not None and all(mallopt(setting, value) == 1 for setting, value in _SETTINGS.items())

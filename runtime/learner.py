@@ -42,7 +42,7 @@ class Learner(nn.Module):
         checks: look at every batch's labels and loss before anything is taken over. On a GPU each look waits for the device.
 
     Raises:
-        BackendError: no such backend, or it cannot use so many streams.
+        BackendError: no such backend, or a number of streams below 1 or above 256.
     """
 
     def __init__(
@@ -92,7 +92,9 @@ class Learner(nn.Module):
             y: labels for the loss.
 
         Raises:
-            NonFiniteLoss: the loss is infinite or not a number; no gradient and no buffer was changed.
+            NonFiniteLoss: the loss is infinite or not a number; no gradient and no buffer was changed (but by an optimiser
+                included in a graph: that step has been taken). Looked for with ``checks`` only.
+            BackendError: the backend cannot run this step; found out at the first step of each shape.
             InputError, LabelError: dtypes, ranks or label values that the program cannot take.
             EdgeError: a shape that the error synapses cannot serve.
         """

@@ -54,7 +54,7 @@ Streams = Annotated[int | None, typer.Option(help="How many the backend runs on;
 Watched = Annotated[
     str | None, typer.Option("--backend", help="threads (the default on a CPU), serial, or streams (CUDA, the default there).")
 ]
-Lanes = Annotated[int, typer.Option("--streams", help="How many the schedule has.")]
+Lanes = Annotated[int, typer.Option("--streams", help="How many the schedule has, 1 to 256.")]
 Traces = Annotated[Path, typer.Argument(help="Where to put schedule.txt and timeline.json, .png and .svg.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Of torch; else its own choice.", rich_help_panel=_MACHINE)]
 Folder = Annotated[

@@ -19,6 +19,7 @@ from runtime.recipe import Recipe
 from wiring import PRESETS
 
 NOTHING = "-"
+ABREAST = 4  # streams that stand beside each other in a table of 80 columns
 COLUMNS = (
     "test\naccuracy",
     "training\naccuracy",
@@ -119,14 +120,19 @@ def _caption(comparison: Comparison) -> str:
 
 
 def timeline_table(timeline: Timeline) -> Table:
-    """Predicted and measured: milliseconds of a step, and how busy each stream is."""
+    """Predicted and measured: milliseconds of a step, and how busy each stream is; with many streams, a row for each."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("", style="cyan")
-    table.add_column("step", justify="right")
-    for stream in range(timeline.schedule.streams):
-        table.add_column(f"stream {stream}", justify="right")
-    for group, spans in timeline.groups.items():
-        table.add_row(group, f"{1e3 * makespan(spans):.2f} ms", *(f"busy {share:.0%}" for share in timeline.busy(group)))
+    headings = ("step", *(f"stream {stream}" for stream in range(timeline.schedule.streams)))
+    rows = [
+        (f"{1e3 * makespan(spans):.2f} ms", *(f"busy {share:.0%}" for share in timeline.busy(group)))
+        for group, spans in timeline.groups.items()
+    ]
+    wide = timeline.schedule.streams <= ABREAST
+    for heading in headings if wide else timeline.groups:
+        table.add_column(heading, justify="right")
+    for first, cells in zip(timeline.groups if wide else headings, rows if wide else zip(*rows, strict=True), strict=True):
+        table.add_row(first, *cells)
     return table
 
 

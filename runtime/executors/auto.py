@@ -21,7 +21,10 @@ WARM_UP, ROUNDS, SECONDS = 2, 7, 3.0
 
 
 class Auto(Executor):
-    """Measures every executor that fits the device when it first sees a step, and says what it picked for the first (``str``)."""
+    """Measures every executor that fits the device when it first sees a step, and says what it picked for the first (``str``).
+
+    ``inductor`` is left out: it takes long to compile.
+    """
 
     name = "auto"
 

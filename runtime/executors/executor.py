@@ -79,5 +79,5 @@ def no_hooks(name: str, hooks: Hooks | None) -> None:
     """Raises BackendError where hooks are asked for that nobody would call."""
     if hooks is not None:
         raise BackendError(
-            f"Backend {name!r} runs a step as one piece, so nobody can look on. Use 'serial', 'threads' or 'streams'."
+            f"Backend {name!r} runs a step as one piece, so nobody can look on. Use 'serial', 'threads' (CPU) or 'streams' (CUDA)."
         )

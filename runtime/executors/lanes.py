@@ -185,7 +185,10 @@ class Lanes:
         """Let go of everything that lies in a storage, as far as this lane holds it or it is shared; segments do so with their own."""
         values = self._values.held(lane, action.value)
         lines = [f"{self._values.spelt(value)} = None" for value in values if value not in inside]
-        return [f"hooks.freed({self._values.spelt(values[0])})", *lines] if self.watched else lines
+        if not self.watched:
+            return lines
+        first = self._values.spelt(values[0])
+        return [f"if {first} is not None: hooks.freed({first})", *lines]  # None: a result that was not asked for
 
     def _function(self, node: fx.Node) -> str:
         target: Any = node.target

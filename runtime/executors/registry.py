@@ -1,5 +1,6 @@
 """Executors by name."""
 
+from compiler.schedule import MOST_STREAMS
 from runtime.errors import BackendError
 from runtime.executors.auto import Auto
 from runtime.executors.executor import Executor
@@ -20,6 +21,6 @@ def executor(name: str, streams: int | None = None) -> Executor:
     """
     if name not in EXECUTORS:
         raise BackendError(f"No backend is called {name!r}. Backends: {', '.join(EXECUTORS)}.")
-    if streams is not None and streams < 1:
-        raise BackendError(f"A program cannot run on {streams} streams. Ask for 1 or more, or leave streams out.")
+    if streams is not None and not 1 <= streams <= MOST_STREAMS:
+        raise BackendError(f"A program cannot run on {streams} streams. Ask for 1 to {MOST_STREAMS}, or leave streams out.")
     return EXECUTORS[name]() if streams is None else EXECUTORS[name](streams)

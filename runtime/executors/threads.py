@@ -40,11 +40,14 @@ class Threads(Executor):
     def __init__(self, streams: int = 2) -> None:
         super().__init__(streams)
         self._workers = Workers()
+        self._turn = threading.Lock()  # events and workers serve one step at a time, whoever calls
 
     def prepare(self, lowered: Lowered, schedule: Schedule | None = None, hooks: Hooks | None = None) -> Run:
         if schedule is None and torch.get_num_threads() > 1 and coarse(lowered):
             return Serial().prepare(lowered, None, hooks)
         schedule = schedule or scheduled(lowered, self.streams)
+        # A second wait for an event waits for nothing.
+        schedule = Schedule(schedule.streams, tuple(dict.fromkeys(schedule.actions)))
         events = Events(schedule)
         lanes = lane_a_stream(lowered, schedule, events, watched=hooks is not None)
         functions = lanes.functions(events.locks)
@@ -54,15 +57,21 @@ class Threads(Executor):
         def run(inputs: Sequence[Tensor]) -> list[Tensor]:
             v: list[Any] = [None] * size
             failures: list[BaseException] = []
-            with one_thread():
+            with self._turn, one_thread():
                 jobs = [Job(functions[stream], inputs, v, hooks, failures, events.of(stream)) for stream in busy]
-                self._workers.start(jobs)
-                Job(functions[0], inputs, v, hooks, failures, events.of(0)).run()
-                for job in jobs:
-                    job.done.acquire()
-            if failures:
-                events.close()
-                raise failures[0]
+                try:
+                    self._workers.start(jobs)
+                    Job(functions[0], inputs, v, hooks, failures, events.of(0)).run()
+                    for job in jobs:
+                        job.finish()
+                except BaseException:  # an interrupt outside the lanes: let them run out, and begin anew with the next step
+                    events.open()
+                    self._workers = Workers()
+                    self._ready.pop(lowered, None)
+                    raise
+                if failures:
+                    events.close()
+                    raise failures[0]
             return v[:results]
 
         return run
@@ -107,6 +116,12 @@ class Events:
         """The locks that a stream opens."""
         return [self.locks[name] for event in self._recorded.get(stream, ()) for name in self._names(event)]
 
+    def open(self) -> None:
+        """Let everybody pass who waits for an event."""
+        for lock in self.locks.values():
+            if lock.locked():
+                lock.release()
+
     def close(self) -> None:
         """Every lock closed, as before a step."""
         for lock in self.locks.values():
@@ -127,8 +142,9 @@ class Job:
     ) -> None:
         self._lane = functools.partial(lane, inputs, v, hooks)
         self._failures, self._opens = failures, opens
-        self.done = threading.Lock()
-        self.done.acquire()
+        self._over = False
+        self._done = threading.Lock()
+        self._done.acquire()
 
     def run(self) -> None:
         try:
@@ -140,7 +156,16 @@ class Job:
                 if lock.locked():
                     lock.release()
         finally:
-            self.done.release()
+            self._over = True
+            self._done.release()
+
+    def finish(self) -> None:
+        """Wait for the lane's end. An interrupt does not leave it running: it is raised behind the step, as a failure."""
+        while not self._over:
+            try:
+                self._done.acquire()
+            except BaseException as failure:
+                self._failures.append(failure)
 
 
 class Workers:

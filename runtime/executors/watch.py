@@ -161,6 +161,6 @@ def _watchable(name: str, streams: int) -> Executor:
     runner = executor(name, streams)
     if name == "auto":
         raise BackendError(
-            "Backend 'auto' picks another one by itself, so nobody can look on. Name one: 'serial', 'threads' or 'streams'."
+            "Backend 'auto' picks another one by itself, so nobody can look on. Name one: 'serial', 'threads' (CPU) or 'streams' (CUDA)."
         )
     return runner

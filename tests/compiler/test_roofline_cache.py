@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from compiler.errors import CompileError
 from compiler.measuring import Measured
 from compiler.roofline import Roofline, roofline
 from compiler.work import Rate
@@ -117,3 +118,15 @@ def test_without_a_folder_of_its_own_the_cache_is_the_users(
     monkeypatch.setenv("HOME", str(tmp_path))
     roofline("cpu", threads=1)
     assert len(list((tmp_path / ".cache" / "errorwire").iterdir())) == 1
+
+
+@pytest.mark.parametrize("device", ["cpus", "meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(measurements: list[Any], device: str) -> None:
+    with pytest.raises(CompileError, match=f"^Device '{device}' cannot be measured .*Take 'cpu' or a device that torch sees here"):
+        roofline(device)
+    assert measurements == []
+
+
+def test_less_than_one_thread_is_refused() -> None:
+    with pytest.raises(CompileError, match=r"^An operator cannot run on 0 threads\. Ask for 1 or more"):
+        roofline("cpu", threads=0)

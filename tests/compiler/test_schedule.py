@@ -102,6 +102,7 @@ def test_text_may_be_indented_and_have_blank_lines() -> None:
         ("\n\nplan on 2 streams", "Line 3 of a schedule, 'plan on 2 streams'", "first line", "'schedule on 2 streams'"),
         ("schedule on two streams", "Line 1", "'two' is no number of streams", "a whole number from 1"),
         ("schedule on 0 streams", "Line 1", "'0' is no number of streams", "a whole number from 1"),
+        ("schedule on 1000000 streams", "Line 1", "'1000000' is no number of streams", "a whole number from 1 to 256"),
         (
             "schedule on 1 stream\n0 launch",
             "Line 2 of a schedule, '0 launch'",
@@ -269,8 +270,10 @@ def test_large_graphs_are_scheduled_and_proven() -> None:
 
 
 def test_refused_arguments() -> None:
-    with pytest.raises(ScheduleError, match="Cannot schedule on 0 streams: at least one"):
+    with pytest.raises(ScheduleError, match="Cannot schedule on 0 streams: ask for 1 to 256"):
         schedule(SMALL, ones(SMALL), 0)
+    with pytest.raises(ScheduleError, match="Cannot schedule on 257 streams: ask for 1 to 256"):
+        schedule(SMALL, ones(SMALL), 257)
     for wrong, said in ((-1.0, r"-1\.0 seconds"), (float("nan"), "nan seconds"), (float("inf"), "inf seconds")):
         with pytest.raises(ScheduleError, match=f"Task 'loss' has {said}: give every task"):
             schedule(SMALL, {**ones(SMALL), "loss": wrong}, 2)

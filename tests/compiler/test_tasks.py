@@ -208,3 +208,82 @@ def test_schedules_of_all_sorts_of_models_are_proven_and_compute_the_same(name: 
         for wait in waits[:: max(1, len(waits) // 5)]:
             with pytest.raises(ScheduleError):
                 verify(compiled, Schedule(streams, tuple(a for a in schedule.actions if a is not wait)))
+
+
+class Odd(nn.Module):
+    """A function of a hidden layer's activities, between two linear layers."""
+
+    def __init__(self, middle, **parameters: Tensor) -> None:
+        super().__init__()
+        self.first, self.last, self.middle = nn.Linear(8, 8), nn.Linear(8, 4), middle
+        for name, value in parameters.items():
+            setattr(self, name, nn.Parameter(value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.middle(self, torch.tanh(self.first(x))))
+        return logits
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [
+        lambda m, h: (m.square.permute(-1, 0) @ h.t()).t(),
+        lambda m, h: (h @ m.square).view(-1, 2, 2, 2).permute(-4, -1, 1, 2).reshape(-1, 8),
+        lambda m, h: h * m.square.sum(dim=None, keepdim=True).view(1),
+    ],
+    ids=["transposed by negative axes", "permuted by negative axes", "a sum over all axes"],
+)
+def test_a_simplified_step_still_computes_what_the_model_says(middle) -> None:
+    torch.manual_seed(0)
+    model, x, y = Odd(middle, square=torch.randn(8, 8)), torch.randn(6, 8), torch.arange(6) % 4
+    loss = nn.functional.cross_entropy(model(x), y)
+    wanted = torch.autograd.grad(loss, list(model.parameters()))
+    learned = Learner(compile(model, parse_wiring("bp"), (x, y))).learn(x, y)
+    torch.testing.assert_close(learned.loss, loss.detach())
+    for parameter, gradient in zip(model.parameters(), wanted, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads"])
+def test_parameters_with_the_same_update_do_not_share_its_memory(backend: str) -> None:
+    torch.manual_seed(0)
+    shapes = {"p": (8, 8), "q": (8, 8), "r": (1, 8, 8)}
+    model = Odd(lambda m, h: h @ (m.p + m.q + m.r)[0], **{name: torch.randn(shape) for name, shape in shapes.items()})
+    x, y = torch.randn(6, 8), torch.arange(6) % 4
+    learner = Learner(compile(model, parse_wiring("bp"), (x, y)), backend=backend)
+    learner.learn(x, y)
+    once = [parameter.grad.clone() for parameter in model.parameters()]
+    learner.learn(x, y)
+    for parameter, gradient in zip(model.parameters(), once, strict=True):
+        torch.testing.assert_close(parameter.grad, 2 * gradient)
+
+
+def test_buffers_that_change_places_keep_their_values() -> None:
+    class Swaps(Odd):
+        def forward(self, x: Tensor) -> Tensor:
+            held = self.b.clone()
+            self.b.copy_(self.a)
+            self.a.copy_(held)
+            return super().forward(x)
+
+    model = Swaps(lambda m, h: h + m.a)
+    model.register_buffer("a", torch.ones(8))
+    model.register_buffer("b", torch.zeros(8))
+    x, y = torch.randn(6, 8), torch.arange(6) % 4
+    learner = Learner(compile(model, parse_wiring("bp"), (x, y)))
+    for swapped in (True, False):
+        learner.learn(x, y)
+        assert torch.equal(model.a, torch.zeros(8) if swapped else torch.ones(8))
+        assert torch.equal(model.b, torch.ones(8) if swapped else torch.zeros(8))
+
+
+@pytest.mark.parametrize("parts", [4, 8])
+def test_pieces_of_a_value_made_in_place_lie_in_its_memory(parts: int) -> None:
+    model = Odd(lambda m, h: torch.cat([part * (1 + place) for place, part in enumerate(h.split(parts, 1))], 1))
+    graph = compile(model, parse_wiring("bp"), (torch.randn(6, 8), torch.arange(6) % 4)).lowered.module.graph
+    found = effects(graph)
+    split = next(node for node in graph.nodes if "aten.split" in str(node.target))
+    (source,) = split.all_input_nodes
+    assert "tanh_" in str(source.target), "in place"
+    assert set(found.storages[split]) == set(found.storages[source])
+    assert len(found.storages[split]) == 8 // parts

@@ -370,7 +370,12 @@ GOOD = """schedule on 2 streams
             "0 free v\n1 launch b\n",
             "read after free: stream 0 frees 'v', then task 'b' on stream 1 reads 'v'. Put the free behind 'b'.",
         ),
-        ("0 launch a", "0 free v\n0 launch a", "'0 free v' comes before task 'a', which makes 'v': put it behind the last access."),
+        (
+            "0 launch a",
+            "0 free v\n0 launch a",
+            "'0 free v' frees what task 'a' makes, which nothing above has launched: launch 'a', and put the free behind the last "
+            "access.",
+        ),
         ("0 free v", "1 free v", "'1 free v' is on another stream than task 'a', which makes 'v': free it on stream 0."),
         ("0 free v", "0 free v\n0 free v", "Storage 'v' is freed twice, the second time by '0 free v': leave one of them out."),
         ("0 free v\n", "", "Storage 'v' is never freed: give each one a free behind its last access."),
@@ -417,7 +422,7 @@ def test_messages_about_several_things() -> None:
         verify(graph, Schedule(1, ()))
     with pytest.raises(ScheduleError, match=r"^Storages 'aa', 'bb', 'cc' and 1 more are never freed: give each one a free behind"):
         verify(graph, Schedule(1, tuple(Launch(name, 0) for name in "abcd")))
-    with pytest.raises(ScheduleError, match=r"^The schedule has 0 streams: it needs at least one\.$"):
+    with pytest.raises(ScheduleError, match=r"^The schedule has 0 streams: give it 1 to 256\.$"):
         verify(graph, Schedule(0, ()))
 
 

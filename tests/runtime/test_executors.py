@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compiler import Roofline, compile
+from compiler import Roofline, compile, verify
 from compiler.lower import Lowered
 from compiler.planning import scheduled
 from compiler.schedule import Free, Launch, Record, Schedule, Wait
@@ -314,7 +314,8 @@ def test_inductor_agrees_within_rounding() -> None:
     ("backend", "streams", "said"),
     [
         ("warp", None, "No backend is called 'warp'. Backends: serial, threads, streams, graph, inductor, auto."),
-        ("threads", 0, "A program cannot run on 0 streams. Ask for 1 or more"),
+        ("threads", 0, "A program cannot run on 0 streams. Ask for 1 to 256"),
+        ("serial", 100_000, "A program cannot run on 100000 streams. Ask for 1 to 256"),
     ],
 )
 def test_what_no_executor_can_do_is_refused_at_once(backend: str, streams: int | None, said: str) -> None:
@@ -388,3 +389,44 @@ def test_a_step_ignores_the_callers_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for name in ("serial", "threads"):
             assert equal(wanted, executor(name)(lowered, inputs))
+
+
+def test_a_stream_may_wait_for_an_event_twice() -> None:
+    learner = Learner(program("dfa"))
+    lowered, inputs = inputs_of(learner, torch.randn(6, 3, 8, 8), torch.arange(6))
+    in_small_pieces(lowered)
+    once = scheduled(lowered, 2, SLOW)
+    twice = Schedule(2, tuple(a for action in once.actions for a in ((action,) * (2 if isinstance(action, Wait) else 1))))
+    verify(learner.program, twice)
+    wanted, run = Serial()(lowered, inputs), Threads(2).prepare(lowered, twice)
+    for _ in range(2):
+        assert equal(wanted, run(inputs))
+
+
+def test_steps_from_two_host_threads_take_turns() -> None:
+    learner = Learner(program("dfa"))
+    lowered, inputs = inputs_of(learner, torch.randn(6, 3, 8, 8), torch.arange(6))
+    in_small_pieces(lowered)
+    wanted, run = Serial()(lowered, inputs), Threads(2).prepare(lowered, scheduled(lowered, 2, SLOW))
+    right: list[bool] = []
+
+    def steps() -> None:
+        right.extend(equal(wanted, run(inputs)) for _ in range(30))
+
+    callers = [threading.Thread(target=steps, daemon=True) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(30)
+    assert right == [True] * 60
+
+
+def test_results_that_nobody_asked_an_operator_for_are_not_shown_as_freed() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 10)
+    )
+    frozen = nn.Sequential(nn.BatchNorm2d(2), model)
+    learner = Learner(program("dfa", frozen, torch.randn(6, 2, 6, 6)))
+    lowered, inputs = inputs_of(learner, torch.randn(6, 2, 6, 6), torch.arange(6))
+    wanted = Serial()(lowered, inputs)
+    assert equal(wanted, Serial().prepare(lowered, hooks=Trouble(0, 0.0))(inputs))

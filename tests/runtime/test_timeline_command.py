@@ -85,7 +85,7 @@ def test_timeline_in_the_callers_thread_and_in_another_layout() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--streams", "0", "out"), "Error: A program cannot run on 0 streams. Ask for 1 or more"),
+        (("--streams", "0", "out"), "Error: A program cannot run on 0 streams. Ask for 1 to 256"),
         (("--backend", "warp", "out"), "Error: No backend is called 'warp'. Backends: serial"),
         (("--backend", "auto", "out"), "Error: Backend 'auto' picks another one by itself, so nobody can look on. Name one"),
         (("--backend", "inductor", "--streams", "1", "out"), "Error: Backend 'inductor' runs a step as one piece, so nobody"),
@@ -246,7 +246,7 @@ def test_auto_says_what_it_picked() -> None:
     ("arguments", "message"),
     [
         (("--backend", "warp"), "Error: No backend is called 'warp'. Backends: serial"),
-        (("--streams", "0"), "Error: A program cannot run on 0 streams. Ask for 1 or more"),
+        (("--streams", "0"), "Error: A program cannot run on 0 streams. Ask for 1 to 256"),
         (("--backend", "graph"), "Error: Backend 'graph' runs on CUDA devices, and this program runs on 'cpu'."),
     ],
 )
