@@ -431,6 +431,29 @@ def test_recurrent_modules(kind: type[nn.RNNBase], dtype: torch.dtype) -> None:
     check(Recurrent(kind).to(dtype), batch(7, 6).to(dtype), classes(), tolerance=TOLERANCE[dtype])
 
 
+class Assigning(nn.Module):
+    """Assignments to slices, of numbers and of other slices, and operators in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.first(x)).clone()
+        h[:, 1:3] = 0
+        h[:, 0] += 1
+        h.mul_(2.0)
+        moved = torch.zeros_like(h)
+        moved[:, 2:6] = h[:, :4]
+        result: Tensor = self.last(torch.tanh(self.second(moved)))
+        return result
+
+
+def test_assignments_to_slices() -> None:
+    torch.manual_seed(0)
+    check(Assigning(), batch(6), classes())
+
+
 class Spectral(nn.Module):
     """A filter on Fourier coefficients, as in global filter networks."""
 
