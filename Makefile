@@ -27,7 +27,7 @@ test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --durations=10
 
 bench: .venv/installed
-	$(BIN)/python benchmarks/step_time.py --json benchmarks/step_time.json
+	$(BIN)/python benchmarks/step_time.py --rounds 15 --json benchmarks/step_time.json
 	$(BIN)/python benchmarks/memory.py --json benchmarks/memory.json
 
 clean:

@@ -101,13 +101,7 @@ class Learner(nn.Module):
         lowered = self.program.step(x, y)
         if self._optimizer is not None:
             return self._learn_whole(lowered, x, y)
-        self._rescue()
-        results = self.run(lowered, x, y)
-        learned = self._learned(results)
-        if self.checks:
-            _check(learned.loss, "Nothing of this step was taken over.")
-        self._accept(lowered, results)
-        return learned
+        return self._learn_updates(lowered, x, y)
 
     def include(self, optimizer: torch.optim.Optimizer) -> None:
         """From now on ``learn`` ends with a step of the optimiser and leaves ``.grad`` to the next one.
@@ -136,13 +130,18 @@ class Learner(nn.Module):
                 _check(learned.loss, "The optimiser has taken this step already.")
             return learned
         optimizer.zero_grad()
+        learned = self._learn_updates(lowered, x, y)
+        optimizer.step()
+        return learned
+
+    def _learn_updates(self, lowered: Lowered, x: Any, y: Any) -> Learned:
+        """A step up to its updates in ``.grad``."""
         self._rescue()
         results = self.run(lowered, x, y)
         learned = self._learned(results)
         if self.checks:
             _check(learned.loss, "Nothing of this step was taken over.")
         self._accept(lowered, results)
-        optimizer.step()
         return learned
 
     def _take(self, lowered: Lowered, optimizer: torch.optim.Optimizer, results: Sequence[Tensor]) -> None:
