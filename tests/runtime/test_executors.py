@@ -205,19 +205,19 @@ def test_a_failing_lane_raises_its_own_error_and_the_next_step_works() -> None:
 
 def test_workers_end_with_their_executor() -> None:
     learner = Learner(program("dfa"), backend="threads", streams=3)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     learner.learn(torch.randn(6, 3, 8, 8), torch.arange(6))
-    assert threading.active_count() == before + 2
     twin = copy.deepcopy(learner)
+    assert len(set(threading.enumerate()) - before) == 2
     twin.learn(torch.randn(6, 3, 8, 8), torch.arange(6))
     assert twin.backend == "threads on 3 streams"
+    own = set(threading.enumerate()) - before
+    assert len(own) == 4
     del learner, twin
     gc.collect()
-    for _ in range(200):
-        if threading.active_count() == before:
-            break
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    for worker in own:
+        worker.join(timeout=5.0)
+    assert not any(worker.is_alive() for worker in own)
 
 
 def test_threads_leave_torchs_number_of_threads_alone() -> None:
