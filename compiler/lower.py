@@ -15,11 +15,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from compiler.example import Inputs
 from compiler.groupnorm import ask_for_input_gradients
+from compiler.plan import Plan
 from compiler.reuse import reuse_memory
 from compiler.signal import ClassLabels, class_labels
 from compiler.simplify import simplify
 from compiler.split import split_backward
-from compiler.step import Plan, Step
+from compiler.step import Step
 from compiler.taskgraph import TaskGraph
 from compiler.tasks import task_graph
 

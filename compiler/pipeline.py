@@ -19,11 +19,11 @@ from compiler.example import Inputs
 from compiler.formats import MemoryLayout, like
 from compiler.lower import Lowered, Tensors, lower
 from compiler.partition import parameters_behind
+from compiler.plan import Plan
 from compiler.planning import scheduled
 from compiler.resolve import resolve
 from compiler.signal import Loss, error_scale, loss_name
 from compiler.sites import PIECEWISE
-from compiler.step import Plan
 from wiring import OUTPUT, Wiring
 from wiring.match import fits_any
 

@@ -18,6 +18,7 @@ from compiler.explain import explain
 from compiler.formats import MemoryLayout
 from compiler.lower import Lowered
 from compiler.pipeline import Source, plan, trace
+from compiler.plan import Plan
 from compiler.planning import scheduled
 from compiler.report import Report
 from compiler.reporting import backpropagation, report
@@ -25,7 +26,6 @@ from compiler.roofline import Roofline
 from compiler.schedule import Schedule
 from compiler.signal import Loss
 from compiler.starts import start
-from compiler.step import Plan
 from compiler.verify import verify as verify_tasks
 from wiring import Wiring
 

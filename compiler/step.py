@@ -5,7 +5,7 @@ the trace is already in memory order: where credit waits for nothing behind it (
 forward pass and its activations die.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,42 +14,23 @@ import torch.fx.traceback as traceback
 from torch import Tensor, fx
 
 from compiler.backward import Backward
-from compiler.capture import Capture
 from compiler.credit import Arrival, credit
-from compiler.dataflow import Dataflow
-from compiler.errorgraph import ErrorEdge, ErrorGraph
+from compiler.errorgraph import ErrorEdge
 from compiler.errors import LabelError, LossError
 from compiler.flow import Flow, plus
-from compiler.formats import MemoryLayout, in_order, like, map_order
+from compiler.formats import in_order, like, map_order
 from compiler.forward import Forward
 from compiler.partition import Region
+from compiler.plan import Plan
 from compiler.plasticity import Receiver, mirror_factor, post_synaptic
-from compiler.signal import Loss, loss_name, one_hot
+from compiler.signal import loss_name, one_hot
 from compiler.synapses import find_operator
-from wiring import OUTPUT, Wiring
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that the trace of a step depends on. ``scale``: from ``dloss/dv`` to an error; ``batch``: its ``N``.
-
-    ``layout``: the memory format in which maps are computed.
-    """
-
-    captured: Capture
-    dataflow: Dataflow
-    errors: ErrorGraph
-    wiring: Wiring
-    loss: Loss
-    batch: int
-    scale: float
-    context: Callable[[], Any]
-    layout: MemoryLayout = "preserve"
+from wiring import OUTPUT
 
 
 @dataclass
 class Results:
-    """What a step computes. ``credits`` and ``signals`` (displacements) per site are for measuring alignment."""
+    """What a step computes. ``credits``, per site, are for measuring alignment."""
 
     loss: Tensor
     output: Tensor

@@ -17,8 +17,8 @@ from torch import fx
 from compiler.dataflow import shape
 from compiler.drawing.operators import summary
 from compiler.errorgraph import ErrorEdge, ErrorGraph
+from compiler.plan import Plan
 from compiler.signal import Loss, loss_name
-from compiler.step import Plan
 from wiring import OUTPUT, Fixed, Mirror
 
 if TYPE_CHECKING:
