@@ -1,7 +1,7 @@
 """The backward pass of each region: from the credit at its head to its parameters, and over its cuts where a mirror runs.
 
-What arrives at a head is grouped by what it is for. A *purpose* is a pair: the mirror mode whose weights it is carried
-through, and ``local`` (it teaches parameters) or ``sent:<signal>`` (it travels to sites that hear that signal). Purposes that
+What arrives at a head is grouped by what it is for. A *purpose* is a pair: the way that it is carried (over which weights,
+around which operators), and ``local`` (it teaches parameters) or ``sent:<signal>`` (it travels to sites that hear that signal). Purposes that
 share a tensor share one pass: under backpropagation, one pass gives a region's updates and the next sites' displacements.
 """
 
@@ -14,11 +14,11 @@ from torch import Tensor, fx
 from compiler.errorgraph import ErrorGraph, mode
 from compiler.flow import Flow, plus
 from compiler.forward import Forward
-from compiler.mirrors import FORWARD
+from compiler.mirrors import Way
 from compiler.partition import Region
 from wiring import OUTPUT, Mirror
 
-Purpose = tuple[Mirror, str]
+Purpose = tuple[Way, str]
 Purposes = frozenset[Purpose]
 
 
@@ -54,7 +54,7 @@ class Backward:
         if not edges:
             return None
         assert isinstance(edges[0].synapse, Mirror)
-        return mode(edges[0].synapse), f"sent:{self.errors.rules[site].signal}"
+        return Way(mode(edges[0].synapse)), f"sent:{self.errors.rules[site].signal}"
 
     def mirror_targets(self, region: Region, source: str) -> list[str]:
         """Sites that hear ``source`` over mirrors, if ``source`` heads this region."""
@@ -98,19 +98,19 @@ class Backward:
     def _own(
         self, region: Region, credit: Flow | None, sent: Flow | None, signals: Mapping[str, Flow | None]
     ) -> dict[Purposes, Flow]:
-        """What the head itself contributes, purposes of the same tensor and mode together."""
+        """What the head itself contributes, purposes of the same tensor and way together."""
         if region.site is None and region.name != OUTPUT:
             return {}
         flows: dict[Purpose, Flow] = {}
         if credit is not None:
-            flows[self.errors.local_mode(region.name), "local"] = credit
+            flows[self.errors.local_way(region.name), "local"] = credit
         for site, edges in self.errors.edges.items():
             for edge in edges:
                 if edge.source == region.name and isinstance(edge.synapse, Mirror):
                     flow = signals.get(site) if region.name == OUTPUT else sent
                     if flow is not None:
-                        flows[mode(edge.synapse), f"sent:{self.errors.rules[site].signal}"] = flow
-        grouped: dict[tuple[Mirror, int], tuple[set[Purpose], Flow]] = {}
+                        flows[Way(mode(edge.synapse)), f"sent:{self.errors.rules[site].signal}"] = flow
+        grouped: dict[tuple[Way, int], tuple[set[Purpose], Flow]] = {}
         for purpose, flow in flows.items():
             grouped.setdefault((purpose[0], id(flow)), (set(), flow))[0].add(purpose)
         return {frozenset(purposes): self._cheaper(region, purposes, flow) for purposes, flow in grouped.values()}
@@ -124,7 +124,7 @@ class Backward:
 
     def _pass(self, region: Region, purposes: Purposes, flow: Flow, updates: dict[str, Flow]) -> None:
         """One vector-Jacobian product of the region."""
-        through = next(iter(purposes))[0]
+        way = next(iter(purposes))[0]
         head = self.forward.computed(region.head)
         names = region.parameters if any(kind == "local" for _, kind in purposes) else []
         cuts = [cut for cut in region.cuts if self._wanted(region, cut, purposes)]
@@ -132,8 +132,9 @@ class Backward:
         sources += [(self.forward.leaf(cut), cut) for cut in cuts if self.forward.leaf(cut).requires_grad]
         if not sources or not head.requires_grad:
             return
-        weights = None if through == FORWARD else self.forward.weights(functools.partial(self._replaced, through))
-        with self.forward.transport.through(weights):
+        own = way.mirror.weights == "forward"
+        weights = None if own else self.forward.weights(functools.partial(self._replaced, way.mirror))
+        with self.forward.transport.through(way, weights):
             arrived = self.forward.settled(flow.value.to(head.dtype), head)
             found = torch.autograd.grad(head, [s for s, _ in sources], arrived, allow_unused=True, retain_graph=True)
         for (_, origin), gradient in zip(sources, found, strict=True):

@@ -44,12 +44,16 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Credited:
-    """``credit`` at ``h``; ``error``: what the site sends on; ``discrepancy``: its share of the total, a sum over the batch."""
+    """``credit`` at ``h``; ``error``: what the site sends on; ``discrepancy``: its share of the total, a sum over the batch.
+
+    ``target``: the pre-activation of the site's target, where it has one.
+    """
 
     credit: Flow
     error: Flow
     parameters: list[Tensor | None]
     discrepancy: Tensor | None = None
+    target: Tensor | None = None
 
 
 Rule = Callable[[Any, Arrival], Credited]
@@ -100,11 +104,11 @@ def check_credit(spec: Credit, site: Site, wiring: str) -> None:
 
 @crediting(Gradient)
 def gradient(spec: Gradient, arrival: Arrival) -> Credited:
-    """``c = d * phi'(h)``, and ``c`` is what the site sends on."""
+    """``e = d * phi'(h)``, which the site sends on, and ``c = kappa e``."""
     if spec.surrogate == "straight_through":
-        return Credited(arrival.displacement, arrival.displacement, [])
-    c, parameters = arrival.back(arrival.displacement)
-    return Credited(c, c, parameters)
+        return Credited(arrival.displacement.times(spec.kappa), arrival.displacement, [])
+    e, parameters = arrival.back(arrival.displacement)
+    return Credited(e.times(spec.kappa), e, parameters)
 
 
 @crediting(Target)
@@ -112,8 +116,8 @@ def target(spec: Target, arrival: Arrival) -> Credited:
     """``y = phi(h - beta d)``, ``e = z - y``, elastic mix, ``c = kappa e`` or ``kappa e phi'(h)``."""
     d = arrival.displacement
     h, z = arrival.h.detach(), arrival.z.detach()
-    y = arrival.phi(torch.sub(h, d.value, alpha=spec.beta * d.scale))
-    difference = z - y
+    aim = torch.sub(h, d.value, alpha=spec.beta * d.scale)
+    difference = z - arrival.phi(aim)
     e = difference
     if spec.elastic is not None:
         alpha = spec.elastic.skip if arrival.skip else spec.elastic.adjacent
@@ -121,7 +125,7 @@ def target(spec: Target, arrival: Arrival) -> Credited:
     error = Flow(e)
     through, parameters = arrival.back(error) if spec.derivative or arrival.parameters else (error, [])
     c = (through if spec.derivative else error).times(spec.kappa)
-    return Credited(c, error, parameters, spec.kappa * norm(difference, spec.p, spec.q))
+    return Credited(c, error, parameters, spec.kappa * norm(difference, spec.p, spec.q), aim)
 
 
 def norm(difference: Tensor, p: float, q: float) -> Tensor:

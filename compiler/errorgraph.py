@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compiler.dataflow import Dataflow
-from compiler.mirrors import FORWARD
+from compiler.mirrors import FORWARD, Way
 from compiler.partition import Partition
 from compiler.sites import Site
 from compiler.synapses import Port
-from wiring import Fixed, Frozen, Mirror, Rule, SiteStructure
+from wiring import OUTPUT, Fixed, Frozen, Mirror, Rule, SiteStructure
 from wiring.spec import Plasticity, Synapse
 
 
@@ -61,10 +61,11 @@ class ErrorGraph:
     parameters: dict[str, ErrorParameter]
     mirrors: dict[Mirror, dict[str, str]]
 
-    def local_mode(self, site: str) -> Mirror:
-        """The weights through which a region's local gradient runs: mirrored ones under a mirror rule."""
-        synapse = self.rules[site].synapse
-        return mode(synapse) if isinstance(synapse, Mirror) else FORWARD
+    def local_way(self, site: str) -> Way:
+        """How credit runs through a site's own region: over mirrored weights under a mirror rule."""
+        rule = self.rules[site]
+        through = mode(rule.synapse) if isinstance(rule.synapse, Mirror) else FORWARD
+        return Way(through, hebbian=rule.update == "hebbian" and site != OUTPUT)
 
     def path_weights(self, source: str, target: str) -> list[str]:
         """The forward parameters on the way from ``target``'s value to ``source``, junctions on the way included."""
@@ -89,4 +90,4 @@ class ErrorGraph:
 
 def mode(synapse: Mirror) -> Mirror:
     """Mirrors of the forward weights themselves are all one, however they would start."""
-    return FORWARD if synapse.weights == "forward" else synapse
+    return Mirror(weights="forward", upsampling=synapse.upsampling) if synapse.weights == "forward" else synapse

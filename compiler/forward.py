@@ -12,6 +12,7 @@ import torch
 import torch.utils._pytree as pytree
 from torch import Tensor, fx
 
+from compiler.bypass import NORMS, POOLS, Detour
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow, op_name
 from compiler.errorgraph import ErrorGraph
@@ -19,6 +20,7 @@ from compiler.formats import MemoryLayout, channels_last, like, map_order
 from compiler.mirrors import LinearCall, Mirrored, Transport, mirrored_weights
 from compiler.partition import parameters_behind
 from compiler.sites import Site
+from wiring import Mirror
 
 
 def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -54,6 +56,7 @@ class Forward:
             if name is not None:
                 self._values[node] = self.parameters[name]
         self._leaves: dict[fx.Node, Tensor] = {}
+        self._passable = passable(errors)
         self._mirrored = {weight for names in errors.mirrors.values() for weight in names} | ({"*"} if _signs(errors) else set())
 
     def has(self, node: fx.Node) -> bool:
@@ -106,7 +109,18 @@ class Forward:
             carried = frozenset(source for source in sources if source in self.dataflow.data)
             call = LinearCall(node, sources, carried, self.transport, self.context)
             return Mirrored.apply(call, *(self._read(node, source) for source in sources))  # type: ignore[no-untyped-call]
-        return self._call(node, lambda source: self._read(node, source))
+        if op_name(node) in self._passable and node in self.errors.parts.owner:
+            return self._passed(node)
+        return self.call(node, lambda source: self._read(node, source))
+
+    def _passed(self, node: fx.Node) -> Any:
+        """An operator that some error passes by."""
+        source = node.all_input_nodes[0]
+
+        def run(value: Tensor) -> Any:
+            return self.call(node, lambda other: value if other is source else self._read(node, other))
+
+        return Detour(node, self.transport).run(run, self._read(node, source))
 
     def _read(self, node: fx.Node, source: fx.Node) -> Any:
         """What a node reads of another: convolutions maps in the step's memory format, wherever it was lost on the way."""
@@ -120,7 +134,8 @@ class Forward:
         return value
 
     @staticmethod
-    def _call(node: fx.Node, read: Callable[[fx.Node], Any]) -> Any:
+    def call(node: fx.Node, read: Callable[[fx.Node], Any]) -> Any:
+        """What a node's operator makes of the values that ``read`` gives for its inputs."""
         args, kwargs = fx.map_arg((node.args, node.kwargs), read)
         with _unfused() if op_name(node) in RECURRENT else nullcontext():
             return INSTEAD.get(node.target, node.target)(*args, **kwargs)
@@ -130,9 +145,20 @@ class Forward:
         local: dict[fx.Node, Any] = {site.h: h}
         with torch.no_grad(), self.context():
             for node in site.phi:
-                local[node] = self._call(node, lambda source: local.get(source, self._values.get(source)))
+                local[node] = self.call(node, lambda source: local.get(source, self._values.get(source)))
         value: Tensor = local[site.z]
         return value
+
+    def slope(self, site: Site, h: Tensor, vector: Tensor) -> Tensor:
+        """``vector * phi'(h)`` at any pre-activation ``h``."""
+        if not site.phi:
+            return vector
+        local: dict[fx.Node, Any] = {site.h: h.detach().requires_grad_()}
+        with torch.enable_grad(), self.context():
+            for node in site.phi:
+                local[node] = self.call(node, lambda source: local.get(source, self._values.get(source)))
+        sloped: Tensor = torch.autograd.grad(local[site.z], local[site.h], vector)[0]
+        return sloped
 
     def _same_mask(self, node: fx.Node, value: Tensor) -> tuple[Tensor, Tensor]:
         """Dropout of another tensor with the mask that the forward pass drew."""
@@ -159,7 +185,7 @@ class Forward:
                 elif node.target is torch.ops.aten.native_dropout.default:
                     known[node] = self._same_mask(node, read(node.all_input_nodes[0]))
                 else:
-                    known[node] = self._call(node, read)
+                    known[node] = self.call(node, read)
             return known[node]
 
         return read
@@ -173,6 +199,15 @@ def _unfused() -> AbstractContextManager[Any]:
 def _cut(value: Tensor) -> Tensor:
     leaf = value.detach()
     return leaf.requires_grad_() if value.is_floating_point() or value.is_complex() else leaf
+
+
+def passable(errors: ErrorGraph) -> set[str]:
+    """Names of operators that some error passes by: normalisations under Hebbian updates, poolings under up-sampling."""
+    rules = errors.rules.values()
+    mirrors = [edge.synapse for arriving in errors.edges.values() for edge in arriving] + [rule.synapse for rule in rules]
+    names = NORMS if any(rule.update == "hebbian" for rule in rules) else set()
+    resampled = any(isinstance(synapse, Mirror) and synapse.upsampling != "unpool" for synapse in mirrors)
+    return names | (POOLS.keys() if resampled else set())
 
 
 def _signs(errors: ErrorGraph) -> bool:

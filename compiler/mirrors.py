@@ -1,7 +1,7 @@
 """Mirror synapses: linear operators whose input gradient runs through other weights than their forward pass.
 
-While a region's backward pass is traced, ``transport`` says which weights it reads: the forward weights themselves, or for
-each weight a tensor of the same shape. The forward pass is traced once, whatever mirrors read it later.
+While a region's backward pass is traced, ``transport`` says which way it takes and which weights it reads: the forward weights
+themselves, or for each weight a tensor of the same shape. The forward pass is traced once, whatever mirrors read it later.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,25 +27,40 @@ Weights = Callable[[fx.Node], Any]
 
 def mirrored_weights(node: fx.Node, captured: Capture, flow: Dataflow) -> list[str]:
     """The parameters that a mirror stands for at a node: those behind the matrix or kernel of a linear operator on a carrier."""
-    if op_name(node) not in LINEAR or not flow.inputs(node):
+    return linear_weights(node, captured, flow) if flow.inputs(node) else []
+
+
+def linear_weights(node: fx.Node, captured: Capture, flow: Dataflow) -> list[str]:
+    """The parameters behind the matrix or kernel of a linear operator on data."""
+    if op_name(node) not in LINEAR or node not in flow.data:
         return []
     weights = [s for s in node.all_input_nodes if s not in flow.data and len(s.meta["val"].shape) > 1]
     return sorted({name for weight in weights for name in parameters_behind(weight, captured, flow)})
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a backward pass goes through a region: over which weights, and whether normalisations are passed by (Hebbian)."""
+
+    mirror: Mirror = FORWARD
+    hebbian: bool = False
+
+
 class Transport:
-    """Which weights the backward pass that is being traced reads; ``None`` stands for the forward weights."""
+    """The way of the backward pass that is being traced, and the weights that it reads; ``None`` stands for the forward ones."""
 
     def __init__(self) -> None:
+        self.way = Way()
         self._weights: Weights | None = None
 
     @contextmanager
-    def through(self, weights: Weights | None) -> Iterator[None]:
-        before, self._weights = self._weights, weights
+    def through(self, way: Way, weights: Weights | None) -> Iterator[None]:
+        before = self.way, self._weights
+        self.way, self._weights = way, weights
         try:
             yield
         finally:
-            self._weights = before
+            self.way, self._weights = before
 
     def weight(self, node: fx.Node, own: Tensor) -> Tensor:
         """The value that stands for ``node`` in an input gradient."""

@@ -1,8 +1,9 @@
 """How error synapses learn: one function a plasticity class, looked up by it.
 
 An edge's own synapse learns by a *post-synaptic* vector: its gradient ``dE`` is the outer product of that vector with the
-sender's error, that is the transmission's own vector-Jacobian product, so kernels and matrices follow one formula. A
-mirror's gradient is a factor times the forward parameter's update. Register your own with ``@post(...)``.
+sender's error, that is the transmission's own vector-Jacobian product, so kernels and matrices follow one formula. Register
+your own with ``@post(...)``. A mirror's gradient is a factor times the forward parameter's update, or comes from noise
+(``compiler.noise``).
 """
 
 from collections.abc import Callable
@@ -19,11 +20,15 @@ from wiring.spec import Plasticity
 
 @dataclass(frozen=True)
 class Receiver:
-    """What a receiving site offers its incoming synapses: activity ``z``, displacement ``d`` and error ``e``."""
+    """What a receiving site offers its incoming synapses: activity ``z``, displacement ``d``, error ``e`` and derivative.
+
+    ``slope(v)``: ``v * phi'(h - beta d)``, under gradient credit ``v * phi'(h)``.
+    """
 
     z: Tensor
     displacement: Flow
     error: Flow
+    slope: Callable[[Flow], Flow]
 
 
 Post = Callable[[Any, Receiver], Flow]
@@ -55,9 +60,9 @@ def post_synaptic(spec: Plasticity, receiver: Receiver) -> Flow:
 
 
 def mirror_factor(spec: Plasticity) -> float:
-    """What a mirror's update is of its forward parameter's: 1 (Kolen-Pollack), +-gamma (EKDAA eq. 8)."""
+    """What a mirror's update is of its forward parameter's: +-1 (Kolen-Pollack), +-gamma (EKDAA eq. 8)."""
     if isinstance(spec, KolenPollack):
-        return 1.0
+        return float(spec.sign)
     if isinstance(spec, ErrorKernel):
         return spec.sign * spec.gamma
     raise EdgeError(f"Plasticity {type(spec).__name__} does not teach mirrors. Use KolenPollack() or ErrorKernel().")
@@ -65,12 +70,12 @@ def mirror_factor(spec: Plasticity) -> float:
 
 @post(DirectKolenPollack)
 def direct_kolen_pollack(spec: DirectKolenPollack, receiver: Receiver) -> Flow:
-    """``z_i`` (DKP eq. 7-8)."""
-    return Flow(receiver.z)
+    """``sign * z_i`` (DKP eq. 7-8)."""
+    return Flow(receiver.z).times(spec.sign)
 
 
 @post(Hebbian)
 def hebbian(spec: Hebbian, receiver: Receiver) -> Flow:
     """``sign * gamma`` times the displacement, activity or error (rec-LRA eq. 6 and appendix)."""
     vector = {"displacement": receiver.displacement, "activity": Flow(receiver.z), "error": receiver.error}[spec.post]
-    return vector.times(spec.sign * spec.gamma)
+    return (receiver.slope(vector) if spec.derivative else vector).times(spec.sign * spec.gamma)

@@ -10,7 +10,8 @@ from compiler.capture import Capture
 from compiler.dataflow import Dataflow, channel_dim, shape
 from compiler.errorgraph import ErrorEdge, ErrorGraph, ErrorParameter, mode
 from compiler.errors import EdgeError, SiteError
-from compiler.mirrors import FORWARD, mirrored_weights
+from compiler.hebbian import check_hebbian
+from compiler.mirrors import mirrored_weights
 from compiler.partition import Partition, check_steps, partition
 from compiler.sites import Found, Site, find_sites
 from compiler.synapses import Port, by_shape, find_operator
@@ -24,7 +25,7 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> Er
     Raises:
         SiteError: no site, or a pattern that names none.
         EdgeError: unknown ends, a cycle, or a synapse that cannot map its shapes.
-        CreditError: an operator inside a region that would silence what lies behind it.
+        CreditError: an operator inside a region that would silence what lies behind it, or a region that Hebbian updates cannot teach.
     """
     found = find_sites(captured, flow, wiring.sites)
     flow = found.flow
@@ -39,6 +40,7 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> Er
         structure = _structure(captured, flow, found, parts, wiring)
     _require_sites(structure, rules, wiring)
     check_steps(parts)
+    check_hebbian(captured, flow, parts, rules, wiring.name)
     sites = {site.name: site for site in found.sites}
     ports = _ports(sites, found, batch)
     edges = {site: _edges(site, structure, rules[site], ports, wiring) for site in structure.sites}
@@ -206,7 +208,7 @@ def _mirror_parameters(
         for node in region.nodes:
             for weight in mirrored_weights(node, captured, flow):
                 for wanted, plasticity in modes:
-                    if wanted != FORWARD and not _constant(wanted) and weight not in mirrors.setdefault(wanted, {}):
+                    if wanted.weights != "forward" and not _constant(wanted) and weight not in mirrors.setdefault(wanted, {}):
                         suffix = f":{len(mirrors)}" if len(mirrors) > 1 else ""
                         name = f"mirror:{weight}{suffix}"
                         mirrors[wanted][weight] = name

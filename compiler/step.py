@@ -5,6 +5,7 @@ the trace is already in memory order: where credit waits for nothing behind it (
 forward pass and its activations die.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,12 +21,14 @@ from compiler.errors import LabelError, LossError
 from compiler.flow import Flow, plus
 from compiler.formats import in_order, like, map_order
 from compiler.forward import Forward
+from compiler.noise import noise_update
 from compiler.partition import Region
 from compiler.plan import Plan
 from compiler.plasticity import Receiver, mirror_factor, post_synaptic
 from compiler.signal import loss_name, one_hot
+from compiler.sites import Site
 from compiler.synapses import find_operator
-from wiring import OUTPUT
+from wiring import OUTPUT, NoiseMirror
 
 
 @dataclass
@@ -42,7 +45,10 @@ class Results:
 
 
 class Step:
-    """A step in the making. Its tasks: ``forward:R``, ``loss``, ``transmit:E``, ``credit:S``, ``update:R``, ``gradient:P``, ``plasticity:P``."""
+    """A step in the making.
+
+    Its tasks: ``forward:R``, ``loss``, ``transmit:E``, ``credit:S``, ``update:R``, ``gradient:P``, ``plasticity:P``, ``noise:P``.
+    """
 
     def __init__(
         self, plan: Plan, tensors: Mapping[fx.Node, Any], parameters: Mapping[str, Tensor], synapses: Mapping[str, Tensor]
@@ -54,6 +60,7 @@ class Step:
         self.backward = Backward(plan.errors, self.forward, leaves, plan.scale)
         self.sent: dict[str, Flow] = {}
         self.credits: dict[str, Flow] = {}
+        self.targets: dict[str, Tensor] = {}
         self.discrepancies: list[Tensor] = []
         self.updates: dict[str, Flow] = {}
         self.gradients: dict[str, Tensor] = {}
@@ -212,6 +219,8 @@ class Step:
             )
             done = credit(graph.rules[site].credit, arrival)
         self.credits[site], self.sent[site] = done.credit, done.error
+        if done.target is not None:
+            self.targets[site] = done.target
         if done.discrepancy is not None:
             self.discrepancies.append(done.discrepancy)
         region = graph.parts.regions[place.h]
@@ -225,11 +234,18 @@ class Step:
             return
         site = self.plan.errors.sites[edge.target]
         with task(f"plasticity:{name}"):
-            receiver = Receiver(self.forward.leaf(site.z).detach(), displacement, self.sent[edge.target])
+            receiver = Receiver(
+                self.forward.leaf(site.z).detach(), displacement, self.sent[edge.target], functools.partial(self._slope, site)
+            )
             vector = post_synaptic(edge.plasticity, receiver)
             gradient = torch.autograd.grad(arrived, self.synapses[name], vector.value.to(arrived.dtype))[0]
             update = Flow(gradient, vector.scale * sender.scale / self.plan.scale)
             self.error_gradients[name] = self._put_out(update.plain(), self.synapses[name])
+
+    def _slope(self, site: Site, vector: Flow) -> Flow:
+        """A vector times the derivative at the site's target, or where it has none at ``h``."""
+        h = self.targets.get(site.name)
+        return Flow(self.forward.slope(site, self.forward.leaf(site.h) if h is None else h, vector.value), vector.scale)
 
     def _update(self, region: Region, name: str, flow: Flow) -> None:
         """Add a region's share to a parameter's update: a batch mean, or a sum where the region's rule says so."""
@@ -249,6 +265,7 @@ class Step:
         results = Results(loss, self.forward.output().detach(), total)
         for name in list(self.updates):
             self._finish(name)
+        self._noise_phase()
         results.gradients, results.error_gradients = self.gradients, self.error_gradients
         results.buffers = {name: self.forward.value(node).detach() for name, node in captured.mutations.items()}
         results.credits = {site: flow.value for site, flow in self.credits.items() if site != OUTPUT and site in graph.sites}
@@ -260,10 +277,18 @@ class Step:
         with task(f"gradient:{name}"):
             self.gradients[name] = self._put_out(update.plain(), self.forward.parameters[name])
         for own, parameter in self.plan.errors.parameters.items():
-            if parameter.mirrors == name and parameter.learns:
+            if parameter.mirrors == name and parameter.learns and not isinstance(parameter.plasticity, NoiseMirror):
                 with task(f"plasticity:{own}"):
                     learned = Flow(update.value.clone(), update.scale * mirror_factor(parameter.plasticity))
                     self.error_gradients[own] = self._put_out(learned.plain(), self.synapses[own])
+
+    def _noise_phase(self) -> None:
+        """Mirrors that learn from noise: each waits for nothing but its own weights."""
+        for own, parameter in self.plan.errors.parameters.items():
+            if parameter.mirrors is not None and isinstance(parameter.plasticity, NoiseMirror):
+                with task(f"noise:{own}"):
+                    update = noise_update(self.forward, parameter.mirrors, self.synapses[own], parameter.plasticity)
+                    self.error_gradients[own] = self._put_out(update, self.synapses[own])
 
     def _put_out(self, update: Tensor, parameter: Tensor) -> Tensor:
         """The update in its parameter's dtype, re-projected where the wiring says so, and in its memory format, as autograd's is."""

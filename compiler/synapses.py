@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from compiler.bypass import resample
 from compiler.errors import EdgeError
 from compiler.formats import inverse
 from wiring import ByShape, Channelwise, Dense, GlorotUniform, KaimingUniform, Kernel, Normal, Pointwise, Sparse
@@ -209,18 +210,18 @@ class SparseOperator(DenseOperator):
         return super().transmit(spec, synapse * mask, error, source, target)  # type: ignore[arg-type]
 
 
-def resample(value: Tensor, positions: tuple[int, ...]) -> Tensor:
-    """``[N, C, *P]`` -> ``[N, C, *positions]`` by the nearest neighbour; along one axis where ranks differ."""
+def fitted(value: Tensor, positions: tuple[int, ...], upsampling: str) -> Tensor:
+    """``[N, C, *P]`` -> ``[N, C, *positions]``, resampled where sizes differ; along one axis where ranks differ."""
     if tuple(value.shape[2:]) == positions:
         return value
-    if value.dim() - 2 != len(positions):
-        return F.interpolate(value.flatten(2), size=math.prod(positions)).reshape(*value.shape[:2], *positions)
-    return F.interpolate(value, size=positions)
+    if value.dim() - 2 != len(positions) or len(positions) > 3:
+        return resample(value.flatten(2), (math.prod(positions),), upsampling).reshape(*value.shape[:2], *positions)
+    return resample(value, positions, upsampling)
 
 
 @operator(Kernel)
 class KernelOperator:
-    """``d[N, C_target, *P] = resample(conv(e[N, C_source, *P'], E[C_target, C_source, k, ...]))``."""
+    """``d[N, C_target, *P] = fitted(conv(e[N, C_source, *P'], E[C_target, C_source, k, ...]))``."""
 
     def shape(self, spec: Kernel, source: Port, target: Port) -> tuple[int, ...]:
         return (target.channels, source.channels, *[spec.size] * min(len(source.positions), 3))
@@ -234,7 +235,8 @@ class KernelOperator:
         if carried.dim() - 2 > dims:
             carried = carried.flatten(2 + dims - 1)
         convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
-        return target.from_map(resample(convolve(carried, synapse, padding=synapse.shape[-1] // 2), target.positions))
+        arrived = convolve(carried, synapse, padding=synapse.shape[-1] // 2)
+        return target.from_map(fitted(arrived, target.positions, spec.upsampling))
 
 
 @operator(Pointwise)
@@ -251,7 +253,7 @@ class PointwiseOperator(KernelOperator):
 
 @operator(Channelwise)
 class ChannelwiseOperator:
-    """``d[N, C, *P] = E[C] * resample(e[N, C, *P'])``."""
+    """``d[N, C, *P] = E[C] * fitted(e[N, C, *P'])``."""
 
     def shape(self, spec: Channelwise, source: Port, target: Port) -> tuple[int, ...]:
         if source.channels != target.channels:
@@ -265,5 +267,5 @@ class ChannelwiseOperator:
         return draw(spec.init, shape, generator)
 
     def transmit(self, spec: Channelwise, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor:
-        carried = resample(source.to_map(error), target.positions)
+        carried = fitted(source.to_map(error), target.positions, spec.upsampling)
         return target.from_map(carried * synapse.reshape(1, -1, *[1] * (carried.dim() - 2)))

@@ -15,6 +15,7 @@ TRACE_COLOURS = {
     "credit": "rail_animation",
     "update": "thread_state_running",
     "plasticity": "detailed_memory_dump",
+    "noise": "light_memory_dump",
     "loss": "terrible",
 }
 

@@ -15,6 +15,7 @@ from wiring.presets import (
     shallow,
     sign_symmetry,
     sparse_dfa,
+    weight_mirror,
 )
 from wiring.registry import PRESETS, parse_wiring
 from wiring.spec import (
@@ -35,6 +36,7 @@ from wiring.spec import (
     KolenPollack,
     LikeForward,
     Mirror,
+    NoiseMirror,
     Normal,
     Pointwise,
     Sites,
@@ -68,6 +70,7 @@ __all__ = [
     "KolenPollack",
     "LikeForward",
     "Mirror",
+    "NoiseMirror",
     "Normal",
     "OptionError",
     "Pairwise",
@@ -97,4 +100,5 @@ __all__ = [
     "shallow",
     "sign_symmetry",
     "sparse_dfa",
+    "weight_mirror",
 ]

@@ -8,8 +8,8 @@ from pathlib import Path
 from wiring import presets
 from wiring.errors import OptionError, WiringError
 from wiring.spec import InvalidWiring
-from wiring.text import parse_call
-from wiring.wiring import Wiring
+from wiring.text import Option, parse_call
+from wiring.wiring import Rule, Wiring
 
 PRESETS: dict[str, Callable[..., Wiring]] = {
     name: getattr(presets, name)
@@ -17,6 +17,7 @@ PRESETS: dict[str, Callable[..., Wiring]] = {
         "bp",
         "fa",
         "kp",
+        "weight_mirror",
         "sign_symmetry",
         "dfa",
         "sdfa",
@@ -31,8 +32,15 @@ PRESETS: dict[str, Callable[..., Wiring]] = {
 }
 
 
+FIELDS = tuple(name for record in (Wiring, Rule) for name in record.model_fields if name not in ("name", "rules", "at"))
+"""What any preset's text can set beside the preset's own options."""
+
+
 def parse_wiring(text: str) -> Wiring:
     """A wiring from ``preset``, ``preset:key=value,...`` or the path of a JSON file.
+
+    Keys are the preset's options, and behind them any field of the wiring and its rule, inner ones with dots:
+    ``rec_lra:depth=1,reprojection=none,credit.kappa=2,plasticity.sign=-1``.
 
     Raises:
         OptionError: unknown preset, unknown option, or an option text that cannot be read.
@@ -47,14 +55,23 @@ def parse_wiring(text: str) -> Wiring:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise OptionError(f"No preset is called {name!r}.{hint} Presets: {', '.join(PRESETS)}; or give a .json file.")
     accepted = inspect.signature(PRESETS[name]).parameters
-    unknown = [key for key in options if key not in accepted]
+    fields = {key: options.pop(key) for key in list(options) if key not in accepted}
+    unknown = [key for key in fields if key.partition(".")[0] not in FIELDS]
     if unknown:
-        offers = f"It takes: {', '.join(accepted)}." if accepted else "It takes none."
-        raise OptionError(f"Preset {name!r} has no option {unknown[0]!r}. {offers}")
+        offers = f"It takes: {', '.join(accepted)}. " if accepted else ""
+        raise OptionError(
+            f"Preset {name!r} has no option {unknown[0]!r}. {offers}Every wiring takes: {', '.join(FIELDS)} (inner fields as credit.kappa)."
+        )
     try:
-        return PRESETS[name](**options)
+        wiring = PRESETS[name](**options)
+        return wiring.but(**{key.replace(".", "__"): _listed(key, value) for key, value in fields.items()}) if fields else wiring
     except InvalidWiring as error:
         raise InvalidWiring(f"Preset {text!r} cannot be built. {error}") from error
+
+
+def _listed(key: str, value: Option) -> object:
+    """A field's value from a text; patterns come in tuples."""
+    return (value,) if key in ("frozen", "topology.levels") or key.startswith("sites.") else value
 
 
 def _from_file(path: Path) -> Wiring:

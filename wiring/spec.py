@@ -22,8 +22,10 @@ class InvalidWiring(WiringError, ValueError):
 
 def describe(error: ValidationError) -> str:
     """A pydantic error as sentences: where in the record, and why."""
+    found = error.errors()
+    inner = [e for e in found if e["type"] != "too_short"]  # a list whose items are wrong counts as empty, too
     return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'record'}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        f"{'.'.join(map(str, e['loc'])) or 'record'}: {e['msg'].removeprefix('Value error, ')}" for e in inner or found
     )
 
 
@@ -127,10 +129,14 @@ class Sparse(Synapse):
 
 
 class Kernel(Synapse):
-    """A convolution of odd ``size`` from the sender's channels to the receiver's; maps of other sizes are resampled."""
+    """A convolution of odd ``size`` from the sender's channels to the receiver's; maps of other sizes are resampled.
+
+    ``upsampling``: how, ``nearest`` or ``bilinear`` (linear and trilinear along one and three axes).
+    """
 
     kind: Literal["kernel"] = "kernel"
     size: Count = 3
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
     init: SerializeAsAny[Init] = KaimingUniform()
 
     @model_validator(mode="after")
@@ -144,6 +150,7 @@ class Pointwise(Synapse):
     """A kernel of size 1: mixes channels at each position, ``E`` of shape ``[receiver channels, source channels]``."""
 
     kind: Literal["pointwise"] = "pointwise"
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
     init: SerializeAsAny[Init] = KaimingUniform()
 
 
@@ -151,6 +158,7 @@ class Channelwise(Synapse):
     """One factor a channel, ``E`` of shape ``[channels]``; sender and receiver have equally many channels."""
 
     kind: Literal["channelwise"] = "channelwise"
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
     init: SerializeAsAny[Init] = Normal(std=1.0)
 
 
@@ -167,11 +175,15 @@ class Mirror(Synapse):
 
     ``weights``: ``forward`` is the weight itself (backpropagation); ``random`` an own tensor, which ``plasticity`` may
     teach; ``sign`` is ``sign(W) * M`` with magnitudes ``M`` ``constant``, ``fresh`` each step, or ``fixed`` at random.
+    ``upsampling``: what a pooling on the path does to an error: ``unpool`` is its own linearisation (max-pooling: each error to
+    the place of its maximum; average pooling: in equal shares); ``nearest`` and ``bilinear`` resample to the size before
+    pooling. EKDAA's paper says only "up-sampling"; its released code is bilinear.
     """
 
     kind: Literal["mirror"] = "mirror"
     weights: Literal["forward", "random", "sign"] = "random"
     magnitude: Literal["constant", "fresh", "fixed"] = "constant"
+    upsampling: Literal["unpool", "nearest", "bilinear"] = "unpool"
     init: SerializeAsAny[Init] = KaimingUniform()
 
 
@@ -183,10 +195,14 @@ class Credit(Word):
 
 
 class Gradient(Credit):
-    """``c = d * phi'(h)``; ``surrogate="straight_through"`` takes ``phi' = 1`` instead."""
+    """``c = kappa d * phi'(h)``; ``surrogate="straight_through"`` takes ``phi' = 1`` instead.
+
+    ``kappa`` scales what teaches the site's region, not what the site sends on.
+    """
 
     kind: Literal["gradient"] = "gradient"
     surrogate: Literal["straight_through"] | None = None
+    kappa: Positive = 1.0
 
 
 class Elastic(Record):
@@ -234,28 +250,32 @@ class Fixed(Plasticity):
 
 
 class KolenPollack(Plasticity):
-    """``dB = dW`` laid out as ``B`` (DKP eq. 6, 11). Give forward and error parameters equal weight decay."""
+    """``dB = sign * dW`` laid out as ``B`` (DKP eq. 6, 11: sign +1). Give forward and error parameters equal weight decay."""
 
     kind: Literal["kolen_pollack"] = "kolen_pollack"
+    sign: Literal[1, -1] = 1
 
 
 class DirectKolenPollack(Plasticity):
-    """``dB = e_source z_receiver^T`` (DKP eq. 7-8). Give forward and error parameters equal weight decay."""
+    """``dB = sign * e_source z_receiver^T`` (DKP eq. 7-8: sign +1). Give forward and error parameters equal weight decay."""
 
     kind: Literal["direct_kolen_pollack"] = "direct_kolen_pollack"
+    sign: Literal[1, -1] = 1
 
 
 class Hebbian(Plasticity):
     """``dE = sign * gamma * a e_source^T`` where ``a`` is what ``post`` names at the receiver.
 
     ``displacement``: ``d`` (rec-LRA eq. 6, printed with sign -1); ``activity``: ``z`` (rec-LRA appendix, +1);
-    ``error``: ``e`` (rec-LRA appendix, "derived", -1).
+    ``error``: ``e`` (rec-LRA appendix, "derived", -1). ``derivative``: ``a * phi'(h - beta d)`` instead of ``a``, the derivative
+    restored (rec-LRA appendix, variant "dx"); under gradient credit ``a * phi'(h)``.
     """
 
     kind: Literal["hebbian"] = "hebbian"
     post: Literal["displacement", "activity", "error"] = "activity"
     gamma: Positive = 0.1
     sign: Literal[1, -1] = 1
+    derivative: bool = False
 
 
 class ErrorKernel(Plasticity):
@@ -263,6 +283,21 @@ class ErrorKernel(Plasticity):
 
     kind: Literal["error_kernel"] = "error_kernel"
     gamma: Positive = 0.1
+    sign: Literal[1, -1] = 1
+
+
+class NoiseMirror(Plasticity):
+    """``dB = decay * B - sign * gamma * mean((W xi) xi^T)`` laid out as ``B``, with Gaussian noise ``xi`` of deviation ``std``.
+
+    Source: weight mirror (Akrout et al. 2019). Each step has a noise phase beside the rest: ``xi`` is fed into every mirrored
+    layer alone, biases left out, and the outer products are averaged over the batch and over a kernel's positions. As
+    ``mean((W xi) xi^T)`` is ``std^2 W``, ``B`` comes to rest around ``gamma std^2 / decay`` times ``W``: with the defaults, around ``W``.
+    """
+
+    kind: Literal["noise_mirror"] = "noise_mirror"
+    gamma: Positive = 0.1
+    decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    std: Positive = 1.0
     sign: Literal[1, -1] = 1
 
 

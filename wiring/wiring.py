@@ -1,9 +1,9 @@
 """The whole: a wiring is a name, its sites and an ordered list of rules; the first rule whose pattern fits a site decides it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
 
 from wiring.match import fits_any
 from wiring.spec import (
@@ -17,6 +17,7 @@ from wiring.spec import (
     InvalidWiring,
     KolenPollack,
     Mirror,
+    NoiseMirror,
     Plasticity,
     Positive,
     Record,
@@ -33,7 +34,9 @@ class Rule(Record):
     """How the sites that ``at`` fits learn: five answers of the language (the sixth, where sites are, is the wiring's).
 
     ``signal``: what the output sends: its error ``e = N dloss/dv``, the sign of it, or the target ``t`` (one-hot labels).
-    ``reduction``: hidden updates are means over the batch, or sums (DRTP's released code).
+    ``reduction``: hidden updates are means over the batch, or sums (DRTP's released code). ``update``: what credit ``c`` at
+    ``h`` makes of a region: ``local_gradient``, the region's own vector-Jacobian product with ``c``, or ``hebbian``, ``c`` at the
+    synapse's output with normalisations passed by, ``dW = c z_in^T`` (EKDAA eq. 7); they agree where a region is one synapse.
     """
 
     at: str = "*"
@@ -43,6 +46,7 @@ class Rule(Record):
     credit: SerializeAsAny[Credit] = Gradient()
     plasticity: SerializeAsAny[Plasticity] = Fixed()
     reduction: Literal["mean", "sum"] = "mean"
+    update: Literal["local_gradient", "hebbian"] = "local_gradient"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -55,8 +59,8 @@ class Rule(Record):
                 f"a mirror synapse follows one forward step, but topology {self.topology.kind!r} spans several. "
                 "Use topology=Pairwise(), or synapse=Dense()."
             )
-        if isinstance(self.plasticity, KolenPollack | ErrorKernel) and (mirror is None or mirror.weights != "random"):
-            raise ValueError(f"{learns} copies forward updates. It needs synapse=Mirror(weights='random').")
+        if isinstance(self.plasticity, KolenPollack | ErrorKernel | NoiseMirror) and (mirror is None or mirror.weights != "random"):
+            raise ValueError(f"{learns} follows forward weights. It needs synapse=Mirror(weights='random').")
         if isinstance(self.plasticity, Hebbian | DirectKolenPollack) and mirror:
             raise ValueError(f"{learns} needs an edge's own synapse. Use Dense(), Kernel() or Pointwise(), not Mirror().")
         return self
@@ -79,6 +83,25 @@ class Wiring(Record):
         """The first rule that fits ``site``."""
         return next((rule for rule in self.rules if fits_any(site, (rule.at,))), None)
 
+    def but(self, **changes: Any) -> Self:
+        """The same wiring with other fields: its own, or those of its rules.
+
+        Fields inside records are written with two underscores: ``rec_lra().but(credit__kappa=2.0, update="hebbian")``. Another
+        ``kind`` begins its record anew: ``synapse__init__kind="normal", synapse__init__std=0.05``.
+
+        Raises:
+            InvalidWiring: no such field, or a value that cannot be.
+        """
+        data = self.model_dump()
+        for path in sorted(changes, key=lambda path: not path.endswith("__kind")):
+            names = path.split("__")
+            for record in [data] if names[0] in type(self).model_fields else data["rules"]:
+                _set(record, names, changes[path], path)
+        try:
+            return type(self).model_validate(data)
+        except ValidationError as error:
+            raise InvalidWiring(f"Wiring {self.name!r} cannot be changed so. {describe(error)}") from error
+
     def to_json(self) -> str:
         """The wiring as JSON text; ``from_json`` gives an equal wiring back."""
         return self.model_dump_json(indent=2) + "\n"
@@ -94,6 +117,20 @@ class Wiring(Record):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise InvalidWiring(f"This JSON text is no wiring. {describe(error)}") from error
+
+
+def _set(record: dict[str, Any], names: list[str], value: Any, path: str) -> None:
+    """Set a field of nested records; a new kind drops what belonged to the old one."""
+    for name in names[:-1]:
+        inner = record.get(name)
+        if not isinstance(inner, dict):
+            raise InvalidWiring(f"No record lies at {name!r} in {path!r}. Fields here: {', '.join(map(str, record))}.")
+        record = inner
+    if names[-1] == "kind":
+        record.clear()
+    elif names[-1] not in record and "kind" not in record:
+        raise InvalidWiring(f"There is no field {names[-1]!r} in {path!r}. Fields here: {', '.join(map(str, record))}.")
+    record[names[-1]] = value.model_dump() if isinstance(value, BaseModel) else value
 
 
 def mix(parts: Mapping[str, Wiring], *, name: str | None = None, sites: Sites | None = None) -> Wiring:

@@ -272,5 +272,7 @@ def test_compare_goes_on_when_one_fails_and_fails_when_all_do(tmp_path: Path) ->
 
 
 def test_compare_refuses_a_wrong_text_before_it_trains(tmp_path: Path) -> None:
-    assert refused("compare", "fa", "dfa:x=1", *QUICK) == "Error: Preset 'dfa' has no option 'x'. It takes none."
+    assert refused("compare", "fa", "dfa:x=1", *QUICK).startswith(
+        "Error: Preset 'dfa' has no option 'x'. It takes: reduction, kappa. Every wiring takes: sites"
+    )
     assert not (tmp_path / "runs").exists()

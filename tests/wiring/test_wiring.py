@@ -247,7 +247,7 @@ def test_texts_name_wirings(text: str, want: Wiring) -> None:
         ("rec_lar", "No preset is called 'rec_lar'. Did you mean 'rec_lra'. Presets: bp, fa"),
         ("zzz", "No preset is called 'zzz'. Presets"),
         ("rec_lra:deep=2", "no option 'deep'. It takes: depth, gap"),
-        ("dfa:depth=2", "no option 'depth'. It takes none"),
+        ("dfa:depth=2", "no option 'depth'.*Every wiring takes: sites, reprojection"),
         ("rec_lra:depth", "'depth'.*key=value"),
         ("rec_lra:depth=", "key=value"),
         ("rec_lra:depth=2,depth=3", "'depth' stands twice"),

@@ -13,6 +13,7 @@ from wiring.presets.sdfa import sdfa
 from wiring.presets.shallow import shallow
 from wiring.presets.sign_symmetry import sign_symmetry
 from wiring.presets.sparse_dfa import sparse_dfa
+from wiring.presets.weight_mirror import weight_mirror
 
 __all__ = [
     "bp",
@@ -28,4 +29,5 @@ __all__ = [
     "shallow",
     "sign_symmetry",
     "sparse_dfa",
+    "weight_mirror",
 ]

@@ -11,7 +11,8 @@ from wiring.topology import Direct
 from wiring.wiring import Rule, Wiring
 
 
-def drtp(reduction: Literal["mean", "sum"] = "mean") -> Wiring:
+def drtp(reduction: Literal["mean", "sum"] = "mean", kappa: float = 1.0) -> Wiring:
     """Each site hears the label alone, so that its update waits for nothing behind it."""
-    rule = Rule(topology=Direct(), signal="target", synapse=Dense(), credit=Gradient(), plasticity=Fixed(), reduction=reduction)
+    credit = Gradient(kappa=kappa)
+    rule = Rule(topology=Direct(), signal="target", synapse=Dense(), credit=credit, plasticity=Fixed(), reduction=reduction)
     return Wiring(name="drtp", rules=(rule,))
