@@ -40,7 +40,7 @@ def parse_wiring(text: str) -> Wiring:
     """A wiring from ``preset``, ``preset:key=value,...`` or the path of a JSON file.
 
     Keys are the preset's options, and behind them any field of the wiring and its rule, inner ones with dots:
-    ``rec_lra:depth=1,reprojection=none,credit.kappa=2,plasticity.sign=-1``.
+    ``rec_lra:depth=1,reprojection=none,credit.kappa=2,plasticity.sign=-1``. Patterns are joined by ``|``: ``bp:frozen=conv*|bn*``.
 
     Raises:
         OptionError: unknown preset, unknown option, or an option text that cannot be read.
@@ -70,8 +70,9 @@ def parse_wiring(text: str) -> Wiring:
 
 
 def _listed(key: str, value: Option) -> object:
-    """A field's value from a text; patterns come in tuples."""
-    return (value,) if key in ("frozen", "topology.levels") or key.startswith("sites.") else value
+    """A field's value from a text; several patterns have ``|`` between them."""
+    several = key in ("frozen", "topology.levels") or key.startswith("sites.")
+    return tuple(value.split("|")) if several and isinstance(value, str) else value
 
 
 def _from_file(path: Path) -> Wiring:
