@@ -1,9 +1,12 @@
 """Who waits for whom and who reads whose weights: reachability in the traced step, no special cases."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import torch.utils._pytree as pytree
 from torch import fx
 
+from compiler.dataflow import op_name
 from compiler.effects import task
 from compiler.lower import Lowered
 from compiler.report import Locking
@@ -47,7 +50,7 @@ class Reach:
         found: set[str] = set()
         for node in nodes:
             if not task(node).startswith("forward:") and task(node) and node not in self._weights:
-                for source in node.all_input_nodes:
+                for source in _looked_at(node):
                     found |= self._weights.get(source, set())
         return found
 
@@ -59,6 +62,25 @@ class Reach:
             if node.op == "call_function" and sources and all(source in known for source in sources):
                 known[node] = set().union(*(known[source] for source in sources))
         return known
+
+
+UNREAD: dict[str, dict[int, int | None]] = {
+    "convolution_backward": {2: 0},
+    "native_batch_norm_backward": {2: 0},
+    "native_group_norm_backward": {4: 0},
+    "native_layer_norm_backward": {5: 0, 6: None},
+}
+"""Arguments of backward operators whose numbers are not looked at unless result ``n`` (an index of the output mask) is asked for;
+``None``: never, they say only of what size a result is."""
+
+
+def _looked_at(node: fx.Node) -> set[fx.Node]:
+    """The values whose numbers a node reads."""
+    idle: Mapping[int, int | None] = UNREAD.get(op_name(node), {}) if node.op == "call_function" else {}
+    mask: Any = node.args[-1] if idle else ()
+    left = {place for place, result in idle.items() if result is None or not mask[result]}
+    kept = [argument for place, argument in enumerate(node.args) if place not in left]
+    return {source for source in pytree.tree_leaves((kept, node.kwargs)) if isinstance(source, fx.Node)}
 
 
 def ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:

@@ -57,6 +57,8 @@ def _summary(report: Report) -> list[str]:
         f"{report.peak_activation_bytes / max(report.bp_peak_activation_bytes, 1):.2f} of BP's {_mega(report.bp_peak_activation_bytes)}",
         *_schedule(report.schedule, report.bp_schedule),
         f"Weight transport  between sites: {_few(report.weight_transport)}; inside regions only: {_few(report.local_weight_transport)}",
+        *([f"                  a mirror edge reads the scale of each normalisation that it passes: {_few(report.transported_scales)}"]
+          if report.transported_scales else []),
         *(["Blocks            none found, so every site is at the top level; name them by Sites(blocks=...)"] if report.flat else []),
         *([f"Several credits   {_few(report.several_regions)} lie behind more than one site; contributions add up"] if report.several_regions else []),
     ]  # fmt: skip

@@ -55,7 +55,8 @@ class ScheduleReport(Record):
 class Report(Record):
     """A program. Numbers of parameters count single numbers; ``flops`` one step; ``*_bytes`` activations live at the peak.
 
-    ``weight_transport``: forward parameters that error paths between sites read. ``local_weight_transport``: those that
+    ``weight_transport``: forward parameters that error paths between sites read; ``transported_scales``: those of them that are the
+    scales of normalisations, which a mirror edge passes through and so reads. ``local_weight_transport``: those that
     only local gradients inside a region read. ``several_regions``: parameters that more than one site credits.
     ``flat``: a recursive topology found no blocks to descend into.
     """
@@ -67,6 +68,7 @@ class Report(Record):
     forward_parameters: int
     error_parameters: int
     weight_transport: tuple[str, ...]
+    transported_scales: tuple[str, ...]
     local_weight_transport: tuple[str, ...]
     several_regions: tuple[str, ...]
     frozen: tuple[str, ...]

@@ -41,6 +41,7 @@ def report(program: "UpdateProgram") -> Report:
     }  # fmt: skip
     learning = set(lowered.layout.gradients)
     parameters = dict(program.model.named_parameters())
+    transported = sorted(reach.weight_transport())
     return Report(
         wiring=program.wiring.name,
         model=type(program.model).__name__,
@@ -48,7 +49,8 @@ def report(program: "UpdateProgram") -> Report:
         sites=tuple(_site(program, name, reach) for name in errors.sites),
         forward_parameters=sum(parameters[name].numel() for name in parameters),
         error_parameters=sum(math.prod(p.shape) for p in errors.parameters.values()),
-        weight_transport=tuple(sorted(reach.weight_transport())),
+        weight_transport=tuple(transported),
+        transported_scales=tuple(name for name in transported if parameters[name].dim() == 1),
         local_weight_transport=tuple(sorted(reach.local_weight_transport())),
         several_regions=tuple(sorted(several)),
         frozen=tuple(sorted(set(parameters) - learning)),

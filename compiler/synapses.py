@@ -18,7 +18,7 @@ from torch import Tensor
 from compiler.bypass import resample
 from compiler.errors import EdgeError
 from compiler.formats import inverse
-from wiring import ByShape, Channelwise, Dense, GlorotUniform, KaimingUniform, Kernel, Normal, Pointwise, Sparse
+from wiring import ByShape, Channelwise, Dense, GlorotUniform, KaimingUniform, Kernel, Normal, Pointwise, Sparse, Zeros
 from wiring.spec import Init, Synapse
 
 LARGEST = 2**30
@@ -157,8 +157,10 @@ def draw(init: Init, shape: tuple[int, ...], generator: torch.Generator) -> Tens
         torch.nn.init.xavier_uniform_(stored, generator=generator)
     elif isinstance(init, Normal):
         value.normal_(0.0, init.std, generator=generator)
+    elif isinstance(init, Zeros):
+        value.zero_()
     else:
-        raise EdgeError(f"Init {init.kind!r} cannot be drawn. Use KaimingUniform(), GlorotUniform() or Normal(std=...).")
+        raise EdgeError(f"Init {init.kind!r} cannot be drawn. Use KaimingUniform(), GlorotUniform(), Normal(std=...) or Zeros().")
     return value
 
 

@@ -42,6 +42,7 @@ from wiring.spec import (
     Sites,
     Sparse,
     Target,
+    Zeros,
 )
 from wiring.topology import OUTPUT, Direct, Edge, Explicit, Pairwise, Recursive, Silent, SiteStructure, Skip
 from wiring.wiring import Rule, Wiring, mix
@@ -85,6 +86,7 @@ __all__ = [
     "Target",
     "Wiring",
     "WiringError",
+    "Zeros",
     "bp",
     "dfa",
     "dkp",

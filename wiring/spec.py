@@ -78,7 +78,7 @@ class Word(Record):
 
 
 class Init(Word):
-    """Family: the distribution that an error synapse starts from."""
+    """Family: the distribution that a weight, of an error synapse as a rule, starts from."""
 
 
 class KaimingUniform(Init):
@@ -98,6 +98,12 @@ class Normal(Init):
 
     kind: Literal["normal"] = "normal"
     std: Positive
+
+
+class Zeros(Init):
+    """All zero: forward weights of DRTP's studies; an error synapse of zeros carries nothing until it learns."""
+
+    kind: Literal["zeros"] = "zeros"
 
 
 class LikeForward(Init):

@@ -1,31 +1,6 @@
-"""What several built-in models share: activations by name, convolutions, He initialisation, the image check."""
-
-from collections.abc import Callable
+"""What several built-in models share: convolutions, dropout, He initialisation, the image check."""
 
 from torch import nn
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "sigmoid": nn.Sigmoid,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "elu": nn.ELU,
-    "softplus": nn.Softplus,
-    "identity": nn.Identity,
-}
-
-
-def activation(name: str) -> nn.Module:
-    """A new activation module.
-
-    Raises:
-        ValueError: no activation has this name.
-    """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation {name!r} is not known; the known ones are {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]()
 
 
 def image_shape(input_shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -48,6 +23,17 @@ def conv3x3(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
 def conv1x1(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
     """``[N, channels_in, H, W]`` to ``[N, channels_out, ceil(H / stride), ceil(W / stride)]``, without bias."""
     return nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False)
+
+
+def dropout(probability: float) -> nn.Module:
+    """Dropout that sets an entry to zero with ``probability``; at 0 an identity.
+
+    Raises:
+        ValueError: ``probability`` is not in [0, 1).
+    """
+    if not 0 <= probability < 1:
+        raise ValueError(f"dropout is a probability in [0, 1), not {probability}")
+    return nn.Dropout(probability) if probability else nn.Identity()
 
 
 def he_init(model: nn.Module) -> None:

@@ -6,12 +6,17 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 from torch import nn
 
 from runtime.models.cnn import cnn
+from runtime.models.dkp import dkp_alexnet, dkp_cnn
+from runtime.models.drtp import drtp_conv, drtp_mlp
+from runtime.models.ekdaa import ekdaa_cifar, ekdaa_fashion
 from runtime.models.mlp import mlp
 from runtime.models.preact import preact_resnet18
+from runtime.models.rec_lra import rec_lra_mlp, rec_lra_residual_mlp, rec_lra_resnet18
 from runtime.models.resnet import IMAGENET_TYPES, cifar_resnet, imagenet_resnet
 from runtime.models.wide import wide_resnet
 from wiring.errors import ErrorwireError
@@ -27,6 +32,15 @@ MODELS: dict[str, ModelFactory] = {
     **{f"resnet{depth}": imagenet_resnet(depth) for depth in IMAGENET_TYPES},
     "preact_resnet18": preact_resnet18,
     "wide_resnet": wide_resnet,
+    "ekdaa_fashion": ekdaa_fashion,
+    "ekdaa_cifar": ekdaa_cifar,
+    "dkp_cnn": dkp_cnn,
+    "dkp_alexnet": dkp_alexnet,
+    "drtp_mlp": drtp_mlp,
+    "drtp_conv": drtp_conv,
+    "rec_lra_mlp": rec_lra_mlp,
+    "rec_lra_residual_mlp": rec_lra_residual_mlp,
+    "rec_lra_resnet18": rec_lra_resnet18,
 }
 
 # What build_model itself gives to a factory; never an option.
@@ -138,6 +152,10 @@ def _check_values(text: str, factory: ModelFactory, options: Mapping[str, Option
             expected = "a number"
         elif kind is str and type(value) is not str:
             expected = "a name"
+        elif kind is bool and type(value) is not bool:
+            expected = "true or false"
+        elif get_origin(kind) is Literal and value not in get_args(kind):
+            expected = " or ".join(map(str, get_args(kind)))
         else:
             continue
         raise ModelError(f"Model {text!r}: option {name!r} is {value!r}. Give {expected}.")

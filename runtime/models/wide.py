@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from runtime.models.parts import conv1x1, conv3x3, he_init, image_shape
+from runtime.models.parts import dropout as dropout_of
 
 # Channels of the stem; a stage has this, twice or four times as many, times ``widen``.
 STEM = 16
@@ -21,7 +22,7 @@ class WideBlock(nn.Module):
         self.conv1 = conv3x3(channels_in, width, stride)
         self.bn2 = nn.BatchNorm2d(width)
         self.relu2 = nn.ReLU(inplace=True)
-        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.dropout = dropout_of(dropout)
         self.conv2 = conv3x3(width, width)
         same = stride == 1 and channels_in == width
         self.shortcut = None if same else conv1x1(channels_in, width, stride)
@@ -71,8 +72,6 @@ def wide_resnet(input_shape: tuple[int, ...], classes: int, depth: int = 16, wid
     blocks, rest = divmod(depth - 4, 6)
     if rest or blocks < 1:
         raise ValueError(f"a wide ResNet has 6n + 4 layers (10, 16, 22, ...), not {depth}")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout is a probability in [0, 1), not {dropout}")
     channels, _, _ = image_shape(input_shape)
     model = WideResNet(channels, classes, blocks, widen, dropout)
     he_init(model)

@@ -71,9 +71,23 @@ def test_weight_transport_names_every_weight_on_an_error_path(preset: str) -> No
 
 
 def test_a_mirror_through_a_normalisation_reads_its_scale() -> None:
-    report = of_case("resnet20", wiring.fa()).report()
+    program = of_case("resnet20", wiring.fa())
+    report = program.report()
     assert report.weight_transport
+    assert report.transported_scales == report.weight_transport
+    assert "a mirror edge reads the scale of each normalisation that it passes" in program.explain()
     assert all("bn" in name or name.endswith("norm.weight") for name in report.weight_transport)
+
+
+@pytest.mark.parametrize("preset", ["dfa", "drtp"])
+def test_gradients_of_weights_alone_read_no_weight(preset: str) -> None:
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.Tanh(), torch.nn.Conv2d(4, 4, 3), torch.nn.LayerNorm(4), torch.nn.Tanh(),
+        torch.nn.Flatten(), torch.nn.Linear(64, 10),
+    )  # fmt: skip
+    report = compile(model, wiring.PRESETS[preset](), (torch.randn(2, 1, 8, 8), torch.tensor([0, 1]))).report()
+    assert report.weight_transport == ()
+    assert report.local_weight_transport == ("3.weight",), "the scale, which the layer's gradient passes; no kernel"
 
 
 def test_a_downstream_weight_changes_no_update_upstream_under_drtp() -> None:

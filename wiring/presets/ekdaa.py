@@ -5,11 +5,12 @@
 
 Eq. 8 prints ``dE = -gamma dW^T``; the released code uses ``+gamma``. The sign decides: on a digits MLP the printed sign
 reaches 23 % training accuracy, the code's 100 %. The code's is the default, ``sign=-1`` the printed one. ``E`` starts Glorot
-uniform as in the paper; the code starts it at ``W`` (``.but(synapse__init__kind="like_forward")``). Pooling lies on the edge: the paper
-says "up-sampling", the code is bilinear (``upsampling="bilinear"``); ``unpool``, pooling's own linearisation, is the default.
+uniform as in the paper; the code starts it at ``W`` (``.but(synapse__init__kind="like_forward")``). Pooling lies on the edge: the
+paper says "up-sampling", the code is bilinear (``upsampling="bilinear"``); ``unpool``, pooling's own linearisation, is the default.
 ``update="hebbian"`` is eq. 7 to the letter where a normalisation follows the synapse. Each update is re-projected to norm 1; the
-paper gives no norm, and the code divides convolution updates by their channels instead. ``beta`` is the code's 0.9: a chain of L sites sends ``beta^L`` of the
-output's error to its first one, and 0.1 leaves a 19-layer ResNet's first targets below float32 rounding.
+paper gives no norm, and the code divides convolution updates by their channels instead. ``beta`` is the code's 0.9: a chain of L
+sites sends ``beta^L`` of the output's error to its first one, and 0.1 leaves a 19-layer ResNet's first targets below float32
+rounding.
 """
 
 from typing import Literal
