@@ -118,7 +118,8 @@ def frozen_parameters(planned: Plan) -> set[str]:
     frozen: set[str] = set()
     learning: set[str] = set()
     for region in parts.regions.values():
-        still = all(site != OUTPUT and planned.errors.frozen(site) for site in through[region.name])
+        own = region.site is not None and planned.errors.frozen(region.name)  # even where others read its head past the activation
+        still = own or all(site != OUTPUT and planned.errors.frozen(site) for site in through[region.name])
         (frozen if still else learning).update(region.parameters)
         if region.site:
             outside = [s for node in region.site.phi for s in node.all_input_nodes if s not in planned.dataflow.data]
