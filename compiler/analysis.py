@@ -1,13 +1,12 @@
 """Who waits for whom and who reads whose weights: reachability in the traced step, no special cases."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch.utils._pytree as pytree
 from torch import fx
 
 from compiler.dataflow import op_name
-from compiler.effects import task
+from compiler.effects import picks, task
 from compiler.lower import Lowered
 from compiler.report import Locking
 
@@ -46,11 +45,11 @@ class Reach:
         """Forward parameters that updates read on their way inside a region, and no site's credit."""
         return self._read(ancestors(self.updates.values())) - self.weight_transport()
 
-    def _read(self, nodes: Iterable[fx.Node]) -> set[str]:
+    def _read(self, nodes: set[fx.Node]) -> set[str]:
         found: set[str] = set()
         for node in nodes:
             if not task(node).startswith("forward:") and task(node) and node not in self._weights:
-                for source in _looked_at(node):
+                for source in _looked_at(node, nodes):
                     found |= self._weights.get(source, set())
         return found
 
@@ -70,15 +69,15 @@ UNREAD: dict[str, dict[int, int | None]] = {
     "native_group_norm_backward": {4: 0},
     "native_layer_norm_backward": {5: 0, 6: None},
 }
-"""Arguments of backward operators whose numbers are not looked at unless result ``n`` (an index of the output mask) is asked for;
-``None``: never, they say only of what size a result is."""
+"""Arguments of backward operators whose numbers are not looked at unless somebody reads result ``n``; ``None``: never, they say only
+of what size a result is."""
 
 
-def _looked_at(node: fx.Node) -> set[fx.Node]:
-    """The values whose numbers a node reads."""
+def _looked_at(node: fx.Node, readers: set[fx.Node]) -> set[fx.Node]:
+    """The values whose numbers a node reads for what ``readers`` take of its results."""
     idle: Mapping[int, int | None] = UNREAD.get(op_name(node), {}) if node.op == "call_function" else {}
-    mask: Any = node.args[-1] if idle else ()
-    left = {place for place, result in idle.items() if result is None or not mask[result]}
+    taken = {user.args[1] for user in node.users if user in readers and picks(user)} if idle else set()
+    left = {place for place, result in idle.items() if result is None or result not in taken}
     kept = [argument for place, argument in enumerate(node.args) if place not in left]
     return {source for source in pytree.tree_leaves((kept, node.kwargs)) if isinstance(source, fx.Node)}
 

@@ -96,11 +96,16 @@ def _backward(total: fx.Node, fork: fx.Node) -> list[fx.Node]:
 
 
 def _parents(blocks: Mapping[str, str], modules: Mapping[str, str]) -> list[dict[str, str]]:
-    """Level by level the modules that hold the groups below."""
+    """Level by level the modules that hold the groups below; a group falls whole to the module of the site that closes it."""
     levels: list[dict[str, str]] = []
+    below = blocks
     current = {modules[name] if name in modules else name.rpartition(".")[0] for name in blocks.values()} - {""}
     while current:
-        levels.append({site: path for site in modules for path in current if _inside(modules[site], path)})
+        closing = {below[site]: site for site in modules if site in below}  # sites come in topological order: the last one stays
+        holders = {site: path for site in modules for path in current if _inside(modules[site], path)}
+        ends = {site: closing[below[site]] if site in below else site for site in modules}
+        below = {site: holders[end] for site, end in ends.items() if end in holders}
+        levels.append(dict(below))
         current = {path.rpartition(".")[0] for path in current} - {""}
     return levels
 

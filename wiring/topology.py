@@ -22,7 +22,8 @@ class SiteStructure:
     """What a topology may ask about a model.
 
     ``sites``: hidden sites in topological order. ``forward``: sites and ``OUTPUT``, an arrow where a value flows from one to
-    the next without passing a third. ``levels``: nested groups, innermost (blocks) first, each ``{site: group}``.
+    the next without passing a third. ``levels``: nested groups, innermost (blocks) first, each ``{site: group}``; where groups crossed,
+    a recursive topology would need more edges than its depth.
     ``modules``: the module path of each site.
     """
 

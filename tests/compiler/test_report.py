@@ -176,3 +176,13 @@ def test_explain_shows_every_site_and_the_figures_that_people_ask_for() -> None:
 def test_report_goes_to_json_and_back() -> None:
     report = program(mlp(), wiring.kp()).report()
     assert type(report).model_validate_json(report.model_dump_json()) == report
+
+
+def test_a_norm_behind_which_no_error_goes_transports_nothing_in_channels_last() -> None:
+    """There its backward operator computes an input gradient that nobody takes."""
+    model = torch.nn.Sequential(
+        torch.nn.GroupNorm(1, 3), torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(64, 3)
+    )
+    example = torch.randn(2, 3, 4, 4), torch.tensor([0, 1])
+    report = compile(model, wiring.dfa(), example, layout="channels_last").report()
+    assert report.local_weight_transport == ("1.weight",)
