@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 from torch.utils.data.distributed import DistributedSampler
 
 from runtime.checkpoint import CheckpointError, Tree
@@ -143,6 +143,8 @@ def batches_of(data: Samples, size: int, seed: int | None, name: str) -> Batches
         found = Drawn(len(data.x), size, seed, lambda places: (data.x[places], data.y[places]))
     elif isinstance(data, DataLoader):
         found = Loaded(data)
+    elif type(data) is TensorDataset:  # whole batches at once, where samples one by one would take longer than a small step
+        found = Drawn(len(data), size, seed, data.__getitem__)
     elif isinstance(data, Dataset) and not isinstance(data, IterableDataset) and hasattr(data, "__len__"):
         found = Drawn(len(data), size, seed, lambda places: default_collate([data[place] for place in places.tolist()]))
     else:

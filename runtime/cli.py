@@ -1,4 +1,4 @@
-"""The command ``errorwire``: train, compare, explain, draw, timeline, list.
+"""The command ``errorwire``: train, compare, reproduce, explain, draw, timeline, list.
 
 What a command needs is imported when it runs, so that a mistyped option costs no second.
 """
@@ -183,6 +183,35 @@ def _pictures(comparison: "Comparison", folder: Path) -> None:
     output().print(
         f"{folder}: comparison.json and .csv; accuracy, step_time and angles as .png and .svg", markup=False, soft_wrap=True
     )
+
+
+@app.command()
+def reproduce(
+    study: opt.Study = None,
+    seeds: opt.Seeds = "0,1,2",
+    cases: opt.Cases = "*",
+    epochs: opt.StudyEpochs = None,
+    limit: opt.TrainingLimit = None,
+    data_folder: opt.DataFolder = None,
+    threads: opt.Threads = None,
+    folder: opt.StudyResults = None,
+    listed: opt.Studies = False,
+    page: opt.Page = None,
+) -> None:
+    """Run a paper's study: cases that have ended are left alone, one that was stopped goes on from its checkpoint."""
+    with told(lambda: "the same command goes on from the last checkpoint."):
+        from runtime.reproduce import command
+
+        if listed:
+            output().print(command.table())
+        elif page is not None:
+            command.write_page(page, folder, lambda line: output().print(line, markup=False, soft_wrap=True))
+        else:
+            _use(threads)
+            chosen = command.chosen(study, cases, seeds)
+            order = command.order(chosen.study, folder, epochs, limit, data_folder)
+            for line in command.run(chosen, order):
+                output().print(line, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -126,10 +126,14 @@ class Job:
         Raises:
             FileError: the disk refuses.
         """
-        versions = {"errorwire": version("errorwire"), "torch": torch.__version__, "python": platform.python_version()}
-        text = json.dumps({"options": self.options(), "threads": torch.get_num_threads(), "versions": versions}, indent=2)
+        text = json.dumps({"options": self.options(), "threads": torch.get_num_threads(), "versions": versions()}, indent=2)
         write_whole(self.folder / "wiring.json", learner.program.wiring.to_json())
         write_whole(self.folder / "run.json", text + "\n")
+
+
+def versions() -> dict[str, str]:
+    """What a run is made by."""
+    return {"errorwire": version("errorwire"), "torch": torch.__version__, "python": platform.python_version()}
 
 
 def train(job: Job, resume: bool, show: Callable[[str, str], object]) -> History:

@@ -1,10 +1,15 @@
 """What an epoch came to, and where it is written: the history, a CSV file, TensorBoard."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from runtime.learner import Learner
+
+Measure = Callable[[Learner, int], Mapping[str, float]]
+"""Called as ``measure(learner, epoch)``: numbers by name, none in epochs in which nothing is measured."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,29 @@ class EpochMetrics:
 
 
 @dataclass(frozen=True)
-class History:
-    """What ``fit`` returns: every epoch of the run, those before a resumption included."""
+class Measured:
+    """What the caller's ``measure`` found behind an epoch (from 1)."""
 
-    epochs: tuple[EpochMetrics, ...]
+    epoch: int
+    numbers: dict[str, float]
+
+
+@dataclass(frozen=True)
+class History:
+    """What ``fit`` returns: every epoch of the run, those before a resumption included, and what was measured besides."""
+
+    epochs: tuple[EpochMetrics, ...] = ()
+    measured: tuple[Measured, ...] = ()
 
     @property
     def last(self) -> EpochMetrics:
         """The epoch that ended last."""
         return self.epochs[-1]
+
+    def and_then(self, row: EpochMetrics, numbers: Mapping[str, float]) -> "History":
+        """With one more epoch; without an entry for ``numbers`` where there are none."""
+        found = (Measured(row.epoch, {name: float(number) for name, number in numbers.items()}),) if numbers else ()
+        return History((*self.epochs, row), (*self.measured, *found))
 
 
 class MetricsFile:

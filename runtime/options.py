@@ -55,6 +55,17 @@ Watched = Annotated[
     str | None, typer.Option("--backend", help="threads (the default on a CPU), serial, or streams (CUDA, the default there).")
 ]
 Lanes = Annotated[int, typer.Option("--streams", help="How many the schedule has, 1 to 256.")]
+Study = Annotated[str | None, typer.Argument(help="A study's name; --list shows them.")]
+Studies = Annotated[bool, typer.Option("--list", help="Show the studies.")]
+Page = Annotated[Path | None, typer.Option(help="Write all results beside the papers' figures to this .md file, and exit.")]
+Seeds = Annotated[str, typer.Option(help="With commas between; each draws weights, error synapses and batches.")]
+Cases = Annotated[str, typer.Option(help="Patterns of case names, with commas between.")]
+StudyEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="In place of the paper's.")]
+TrainingLimit = Annotated[int | None, typer.Option("--limit", min=1, help="Keep only so many training samples.")]
+StudyResults = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Where the results of all studies lie; default: examples/reproduce/results in a checkout."),
+]
 Traces = Annotated[Path, typer.Argument(help="Where to put schedule.txt and timeline.json, .png and .svg.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Of torch; else its own choice.", rich_help_panel=_MACHINE)]
 Folder = Annotated[

@@ -15,7 +15,7 @@ from runtime.batches import Batches
 from runtime.checkpoint import CheckpointError, Tree, load_tree, match_tensors, save_tree
 from runtime.learner import Learner
 from runtime.measures import Sums
-from runtime.metrics import EpochMetrics
+from runtime.metrics import EpochMetrics, History, Measured
 from runtime.rng import restore_rng
 
 KIND = "run"
@@ -54,7 +54,7 @@ class RunFile:
     scheduler: LRScheduler | None
     batches: Batches
 
-    def save(self, place: Place, history: list[EpochMetrics]) -> None:
+    def save(self, place: Place, history: History) -> None:
         """Write the run's state, whole or not at all.
 
         Raises:
@@ -67,11 +67,12 @@ class RunFile:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             "place": {**vars(place), "sums": asdict(place.sums)},
-            "history": [asdict(row) for row in history],
+            "history": [asdict(row) for row in history.epochs],
+            "measured": [asdict(found) for found in history.measured],
         }
         save_tree(self.path, tree, KIND)
 
-    def load(self) -> tuple[Place, list[EpochMetrics]]:
+    def load(self) -> tuple[Place, History]:
         """Put everything back as it was saved; the generators stand where the epoch's batches are drawn from.
 
         Raises:
@@ -91,7 +92,7 @@ class RunFile:
         if self.scheduler is not None:
             self.scheduler.load_state_dict(tree["scheduler"])
         place = Place(**{**tree["place"], "sums": Sums(**tree["place"]["sums"])})
-        return place, [EpochMetrics(**row) for row in tree["history"]]
+        return place, history_of(tree)
 
     def _check(self, tree: dict[str, Any]) -> None:
         told = difference(tree["identity"], self._identity())
@@ -127,6 +128,12 @@ class RunFile:
         """Buffers that a state dict leaves out, though a step may change them."""
         saved = self.learner.state_dict()
         return {name: buffer.detach() for name, buffer in self.learner.named_buffers() if name not in saved}
+
+
+def history_of(tree: Mapping[str, Any]) -> History:
+    """The history in a run's checkpoint; runs of earlier versions measured nothing."""
+    measured = tuple(Measured(**found) for found in tree.get("measured", ()))
+    return History(tuple(EpochMetrics(**row) for row in tree["history"]), measured)
 
 
 def _tensors(tree: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -23,14 +24,15 @@ DPI = 150
 
 
 def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write ``stem.png`` and ``stem.svg``, and return them.
+    """Write ``stem.png`` and ``stem.svg``, the same bytes for the same figure, and return them.
 
     Raises:
         FileError: the disk refuses.
     """
     png, svg = io.BytesIO(), io.BytesIO()
     FigureCanvasAgg(figure).print_figure(png, format="png", dpi=DPI)
-    FigureCanvasSVG(figure).print_figure(svg, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": stem.name}):
+        FigureCanvasSVG(figure).print_figure(svg, format="svg", metadata={"Date": None})
     paths = stem.parent / f"{stem.name}.png", stem.parent / f"{stem.name}.svg"
     for path, content in zip(paths, (png, svg), strict=True):
         write_whole(path, content.getvalue())

@@ -2,18 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import torch
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from compiler import UpdateProgram
 from compiler.formats import MemoryLayout
 from runtime.errors import TrainingError
 from runtime.executors import executor
 from runtime.learner import Learner
+from runtime.optimizers import OPTIMIZERS, build_optimizer
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "sgd": SGD, "adamw": AdamW}
 DTYPES = {"bf16": torch.bfloat16}
 LAYOUTS: tuple[str, ...] = get_args(MemoryLayout)
 
@@ -76,15 +76,13 @@ class Recipe:
         return DTYPES[self.autocast] if self.autocast else None
 
     def optimiser(self, learner: Learner) -> Optimizer:
-        """One over the learner's forward parameters and, with their own rate, its error synapses."""
-        forward: dict[str, Any] = {"params": list(learner.forward_parameters())}
-        error: dict[str, Any] = {"params": list(learner.error_parameters())}
-        if self.error_lr is not None:
-            error["lr"] = self.error_lr
-        settings: dict[str, Any] = {"momentum": self.momentum, "weight_decay": self.weight_decay}
-        given = {name: value for name, value in settings.items() if value is not None}
-        groups = [group for group in (forward, error) if group["params"]]
-        return OPTIMIZERS[self.optimizer](groups, lr=self.lr, **given)  # type: ignore[call-arg]
+        """One over all that the learner learns; its error synapses with their own rate, if there is one."""
+        return build_optimizer(learner, self._text(self.lr), None if self.error_lr is None else self._text(self.error_lr))
+
+    def _text(self, lr: float) -> str:
+        settings = {"lr": lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
+        given = ",".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
+        return f"{self.optimizer}:{given}"
 
 
 def _written(name: str) -> str:

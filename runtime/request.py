@@ -10,11 +10,15 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from compiler.pipeline import frozen_parameters
 from runtime.errors import TrainingError
 from runtime.learner import Learner
+from runtime.metrics import Measure
 
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of ``fit`` that do not depend on the data. ``tested``: whether there is test data."""
+    """The arguments of ``fit``, without the data.
+
+    ``tested``: whether there is test data; ``still``: whether the training data's batches draw no random numbers when taken.
+    """
 
     learner: Learner
     optimizer: Optimizer
@@ -23,9 +27,11 @@ class Request:
     batch_size: int
     scheduler: LRScheduler | None
     clip_norm: float | None
+    measure: Measure | None
     folder: Path | None
     checkpoint_every: int | None
     resume: bool
+    still: bool
 
 
 def check(request: Request) -> None:

@@ -1,7 +1,7 @@
 """A training run under way: its steps, its epochs, and what is kept of it when it stops."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +10,12 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from runtime.batches import Batches, pair
+from runtime.checkpoint import Tree
 from runtime.errors import NonFiniteLoss, TrainingError
 from runtime.interruption import Interruption
 from runtime.learner import Learned
 from runtime.measures import Sums, device_of, evaluate, moved
-from runtime.metrics import Board, EpochMetrics, MetricsFile
+from runtime.metrics import Board, EpochMetrics, History, MetricsFile
 from runtime.place import Place, RunFile
 from runtime.progress import Display
 from runtime.request import Request
@@ -28,9 +29,10 @@ class Run:
         self.request, self.batches, self.tests, self.file = request, batches, tests, file
         self.learner, self.optimizer = request.learner, request.optimizer
         self.device = device_of(request.learner)
+        self.parameters = list(request.learner.parameters())
         self.interruption = Interruption()
         self.place = Place(batches.mark(), capture_rng())
-        self.history: list[EpochMetrics] = []
+        self.history = History()
         self.metrics: MetricsFile | None = None
         self.board: Board | None = None
         self._whole = False  # whether learner, optimiser and place belong together: a state to go on from
@@ -50,14 +52,14 @@ class Run:
             if not self.request.resume:
                 self._save()
             folder = self.file.path.parent
-            self.metrics = MetricsFile(folder / "metrics.csv", self.history)
+            self.metrics = MetricsFile(folder / "metrics.csv", self.history.epochs)
             self.board = Board(folder / "tensorboard", self.place.epoch + 1)
 
     def train(self, shown: Display) -> None:
         """All epochs that are left."""
         while self.place.epoch < self.request.epochs:
             self._steps(shown)
-            row = self._end_epoch(None if self.tests is None else evaluate(self.learner, self.tests))
+            row = self._end_epoch(None if self.tests is None else evaluate(self.learner, self.tests), self._measured())
             if self.request.checkpoint_every is None or self.place.epoch == self.request.epochs:
                 self._save()
             for file in (self.metrics, self.board):
@@ -105,7 +107,8 @@ class Run:
             except NonFiniteLoss as error:
                 raise NonFiniteLoss(f"Epoch {self.place.epoch + 1}, step {self.place.step + 1}: {error}") from error
             self.optimizer.step()
-            self.learner.zero_grad()
+            for parameter in self.parameters:
+                parameter.grad = None
             self._count(learned, y)
             self._whole = True
 
@@ -124,9 +127,25 @@ class Run:
         place.step += 1
         place.total += 1
         if self.file is not None:  # the next batch may draw before a Ctrl-C asks for this place
-            place.rng = capture_rng()
+            place.rng = self._behind_step(place.rng)
 
-    def _end_epoch(self, tested: Sums | None) -> EpochMetrics:
+    def _behind_step(self, before: Any) -> Tree:
+        """The generators' states; of those that nothing has drawn from since ``before`` the old ones, for copies take time."""
+        if self.request.still and self.device.type == "cpu":
+            return {**before, "torch": torch.get_rng_state()}
+        return capture_rng()
+
+    def _measured(self) -> Mapping[str, float]:
+        """What the caller measures; the generators are put back, so that a run is the same with it and without."""
+        if self.request.measure is None:
+            return {}
+        states = capture_rng()
+        self.learner.train()
+        found = self.request.measure(self.learner, self.place.epoch + 1)
+        restore_rng(states)
+        return found
+
+    def _end_epoch(self, tested: Sums | None, measured: Mapping[str, float]) -> EpochMetrics:
         """Step the scheduler, and stand at the next epoch's beginning."""
         with self.interruption.held():
             self._whole = False
@@ -136,7 +155,7 @@ class Run:
                 self.request.scheduler.step(row.test_loss)
             elif self.request.scheduler is not None:
                 self.request.scheduler.step()
-            self.history.append(row)
+            self.history = self.history.and_then(row, measured)
             self.place = Place(self.batches.mark(), capture_rng(), epoch=row.epoch, total=row.step)
             self._whole = True
         return row

@@ -28,7 +28,12 @@ KINDS = {
     "plasticity": "#cc79a7",
     "other": OTHER,
 }
-SAME = {"signal": "loss", "discrepancy": "loss", "gradient": "update", "noise": "plasticity"}  # small kinds of task, shown as those that they belong to
+SAME = {
+    "signal": "loss",
+    "discrepancy": "loss",
+    "gradient": "update",
+    "noise": "plasticity",
+}  # small kinds of task, shown as those that they belong to
 LIGHT = ("forward", "credit", "plasticity")  # which dark letters can be read on
 LANE, HEADING, FOOT, GAP = 0.34, 0.3, 0.5, 0.16  # inches
 LEFT, WIDTH, RIGHT, TOP = 0.85, 10.0, 0.65, 0.58

@@ -4,17 +4,20 @@ from pathlib import Path
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import TensorDataset
 
 from runtime.batches import Batches, Samples, batches_of
+from runtime.data import Split
 from runtime.errors import TrainingError
 from runtime.learner import Learner
-from runtime.metrics import History
+from runtime.metrics import History, Measure
 from runtime.place import RunFile
 from runtime.progress import display
 from runtime.request import Request, check
 from runtime.run import Run
 
 CHECKPOINT = "checkpoint.safetensors"
+TESTED = 4  # training batches at once: a forward pass alone keeps no activations, so that more of them take no more memory
 
 
 def fit(
@@ -28,6 +31,7 @@ def fit(
     seed: int = 0,
     scheduler: LRScheduler | None = None,
     clip_norm: float | None = None,
+    measure: Measure | None = None,
     folder: Path | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
@@ -39,7 +43,8 @@ def fit(
     ``checkpoint.safetensors``, written at the start, at every epoch's end (or every ``checkpoint_every`` steps) and where
     Ctrl-C stops the run, always behind a whole step. With ``resume`` the run goes on from it as if it had not been stopped:
     the same bits, given the same data, arguments and number of threads. Learning rates and other settings of optimiser and
-    scheduler come from the checkpoint; only ``epochs``, ``test``, ``clip_norm`` and what is shown or written may be others.
+    scheduler come from the checkpoint; only ``epochs``, ``test``, ``clip_norm``, ``measure`` and what is shown or written may
+    be others.
     Its learner alone is ``load_tree(folder / "checkpoint.safetensors", "run")["learner"]``, a state dict.
 
     A DataLoader is taken as it is: to resume in the middle of an epoch, it loads the batches before the place once more.
@@ -51,10 +56,13 @@ def fit(
     Arguments:
         optimizer: over ``learner.parameters()``, or some of them.
         train, test: a ``Split`` or map-style ``Dataset`` of ``(x, y)``, in batches of ``batch_size``, the last of which may be
-            smaller; or a ``DataLoader`` of such batches. ``x`` is ``[N, ...]`` or a tuple or dict of arguments.
+            smaller (``test`` in four times as large ones); or a ``DataLoader`` of such batches. ``x`` is ``[N, ...]`` or a tuple or
+            dict of arguments.
         epochs: of the whole run, those before a resumption included.
         scheduler: stepped at each epoch's end, ``ReduceLROnPlateau`` with the loss on ``test``.
         clip_norm: the length to which all updates of a step together are cut, those of error synapses included.
+        measure: called as ``measure(learner, epoch)`` behind every epoch (from 1), in training mode, and to leave the learner as
+            it is; the numbers that it returns by name, if any, are kept in the history and in the checkpoint.
         checkpoint_every: in steps.
         progress: a bar on a terminal, a line an epoch elsewhere; or nothing.
 
@@ -69,11 +77,12 @@ def fit(
     folder = None if folder is None else Path(folder)
     request = Request(
         learner=learner, optimizer=optimizer, scheduler=scheduler, tested=test is not None, epochs=epochs, batch_size=batch_size,
-        clip_norm=clip_norm, folder=folder, checkpoint_every=checkpoint_every, resume=resume,
+        clip_norm=clip_norm, measure=measure, folder=folder, checkpoint_every=checkpoint_every, resume=resume,
+        still=type(train) in (Split, TensorDataset),
     )  # fmt: skip
     check(request)
     batches = batches_of(train, batch_size, seed, "train")
-    tests = None if test is None else batches_of(test, batch_size, None, "test")
+    tests = None if test is None else batches_of(test, TESTED * batch_size, None, "test")
     run = Run(request, batches, tests, None if folder is None else _file(folder, request, batches))
     training = learner.training
     try:
@@ -84,7 +93,7 @@ def fit(
     finally:
         run.close()
         learner.train(training)
-    return History(tuple(run.history))
+    return run.history
 
 
 def _file(folder: Path, request: Request, batches: Batches) -> RunFile:

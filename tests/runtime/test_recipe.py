@@ -1,4 +1,4 @@
-"""What comparing is made of: recipes, step times, standardised pixels, files that are whole."""
+"""What comparing is made of: recipes, optimisers, losses, step times, standardised pixels, files that are whole."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,9 @@ from runtime.data import Data, load_data, standardise
 from runtime.data.record import Split
 from runtime.errors import TrainingError
 from runtime.files import FileError, fresh_folder, write_whole
+from runtime.losses import bce, loss_named
 from runtime.models import build_model
+from runtime.optimizers import Joined, build_optimizer, build_schedule
 from runtime.recipe import Recipe
 from runtime.timing import step_times
 from wiring import bp, parse_wiring
@@ -112,3 +114,89 @@ def test_fresh_folders_are_named_and_numbered(tmp_path: Path) -> None:
     first.mkdir()
     assert fresh_folder("package.module:net", "rec_lra:depth=2,beta=0.1", root=tmp_path).name == f"{first.name}-2"
     assert fresh_folder("mlp", "../there/w.json", root=tmp_path) == tmp_path / "mlp-w.json"
+
+
+# -------------------------------------------------------------- optimisers, schedules and losses by text
+
+
+def learner_of(data: Data, wiring: str) -> Learner:
+    torch.manual_seed(0)
+    return Learner(
+        compile(build_model(MODEL, data.input_shape, data.classes), parse_wiring(wiring), (data.train.x[:8], data.train.y[:8]))
+    )
+
+
+def test_forward_parameters_and_error_synapses_may_have_optimisers_of_their_own(data: Data) -> None:
+    learner, twin = learner_of(data, "kp"), learner_of(data, "kp")
+    optimizer = build_optimizer(learner, "sgd:lr=0.1,momentum=0.9,nesterov=true", "adam:lr=0.01,weight_decay=0.1")
+    assert isinstance(optimizer, Joined)
+    forward, error = optimizer.parts
+    assert isinstance(forward, torch.optim.SGD)
+    assert isinstance(error, torch.optim.Adam)
+    by_hand = (
+        torch.optim.SGD(twin.forward_parameters(), lr=0.1, momentum=0.9, nesterov=True),
+        torch.optim.Adam(twin.error_parameters(), lr=0.01, weight_decay=0.1),
+    )
+    for _ in range(3):
+        for each, steps in ((learner, (optimizer,)), (twin, by_hand)):
+            each.learn(data.train.x, data.train.y)
+            for one in steps:
+                one.step()
+            each.zero_grad()
+    for ours, theirs in zip(learner.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)  # torch's fused kernels round in another place
+
+
+def test_one_optimiser_teaches_all_that_learns_and_no_more(data: Data) -> None:
+    for wiring, count in (("kp", 8), ("dfa", 6), ("shallow", 2)):
+        (group,) = build_optimizer(learner_of(data, wiring), "adam:lr=0.01", None).param_groups
+        assert len(group["params"]) == count
+    assert not isinstance(build_optimizer(learner_of(data, "dfa"), "adam:lr=0.01", "adam:lr=0.1"), Joined)
+
+
+def test_schedules_step_each_part_by_its_own(data: Data) -> None:
+    optimizer = build_optimizer(learner_of(data, "kp"), "sgd:lr=1", "adam:lr=1")
+    rates: list[float] = []
+    scheduler = build_schedule(optimizer, "step:every=2,factor=0.1", "step:every=1,factor=0.5")
+    assert scheduler is not None
+    for _ in range(4):
+        rates += [group["lr"] for group in optimizer.param_groups]
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([1, 1, 1, 0.5, 0.1, 0.25, 0.1, 0.125])
+    assert build_schedule(optimizer, None, None) is None
+    (alone,) = build_schedule(optimizer, None, "step:every=1,factor=0.5").lr_lambdas[:1]  # type: ignore[union-attr]
+    assert [alone(epoch) for epoch in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lbfgs", "No optimiser is called 'lbfgs'. Optimisers: adam, sgd, adamw."),
+        ("adam:momentum=0.9", "'adam' has no option 'momentum'. It takes: lr, betas"),
+        ("sgd:lr=-1", "Optimiser 'sgd:lr=-1' cannot be built: Invalid learning rate"),
+        ("sgd:lr=0.1,nesterov=true", "Nesterov momentum requires a momentum"),
+    ],
+)
+def test_an_optimiser_that_cannot_be_is_refused(text: str, message: str, data: Data) -> None:
+    with pytest.raises(TrainingError) as caught:
+        build_optimizer(learner_of(data, "dfa"), text)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["cosine:epochs=3", "step:every=2", "step:every=0,factor=0.5", "step:every=1,factor=0"])
+def test_a_schedule_that_cannot_be_is_refused(text: str, data: Data) -> None:
+    optimizer = build_optimizer(learner_of(data, "dfa"), "sgd:lr=1")
+    with pytest.raises(TrainingError, match="step:every="):
+        build_schedule(optimizer, text)
+
+
+def test_bce_is_a_mean_over_samples_and_classes() -> None:
+    logits, labels = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
+    p, t = torch.sigmoid(logits), torch.eye(3)[labels]
+    wanted = -(t * p.log() + (1 - t) * (1 - p).log()).mean()
+    torch.testing.assert_close(bce(logits, labels), wanted)
+    torch.testing.assert_close(bce(logits, t), wanted)
+    assert loss_named("bce") is bce
+    with pytest.raises(TrainingError, match=r"No loss is called 'mae'\. Losses: cross_entropy, bce, mse"):
+        loss_named("mae")
