@@ -7,7 +7,7 @@ from torch import fx
 
 from compiler.dataflow import op_name
 from compiler.effects import picks, task
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.report import Locking
 
 

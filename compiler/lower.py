@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,53 +14,14 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from compiler.example import Inputs
 from compiler.groupnorm import ask_for_input_gradients
+from compiler.halves import Half, cut
+from compiler.lowered import Halves, Layout, Lowered
 from compiler.plan import Plan
 from compiler.reuse import reuse_memory
-from compiler.signal import ClassLabels, class_labels
+from compiler.signal import class_labels
 from compiler.simplify import simplify
 from compiler.split import split_backward
 from compiler.step import Step
-from compiler.taskgraph import TaskGraph
-from compiler.tasks import task_graph
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The order of a traced step's inputs and results.
-
-    Inputs: ``parameters``, ``buffers``, ``synapses`` by name, then the tensors of the model's inputs, then those of the labels.
-    Results: loss, output, total discrepancy, ``gradients``, ``error_gradients``, ``new_buffers``, and where the step is probed
-    the credit of each of ``credits``.
-    """
-
-    parameters: tuple[str, ...]
-    buffers: tuple[str, ...]
-    synapses: tuple[str, ...]
-    gradients: tuple[str, ...] = ()
-    error_gradients: tuple[str, ...] = ()
-    new_buffers: tuple[str, ...] = ()
-    credits: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Lowered:
-    """A traced step: ``module(*inputs)`` computes it. ``class_labels``: what to check labels for."""
-
-    module: fx.GraphModule
-    layout: Layout
-    class_labels: tuple[ClassLabels, ...]
-    inputs: Inputs
-    labels: Any
-
-    @property
-    def device(self) -> torch.device:
-        """Where the step computes."""
-        return self.inputs.device()
-
-    @cached_property
-    def tasks(self) -> TaskGraph:
-        """The step's tasks in memory order."""
-        return task_graph(self.module.graph)
 
 
 @dataclass(frozen=True)
@@ -79,6 +39,39 @@ def lower(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool
     Raises:
         LossError, LabelError, EdgeError, CreditError: what only the trace can see.
     """
+    module, layout = _traced(plan, tensors, inputs, labels, probe)
+    reuse_memory(module.graph)
+    module.graph.lint()
+    module.recompile()
+    placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+    before = len(placeholders) - sum(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(labels))
+    places = [place for place, leaf in enumerate(pytree.tree_leaves(labels)) if isinstance(leaf, Tensor)]
+    labelled = {node: place for place, node in zip(places, placeholders[before:], strict=True)}
+    return Lowered(module, layout, tuple(class_labels(module.graph, labelled)), inputs, labels)
+
+
+def lower_halves(plan: Plan, tensors: Tensors, inputs: Inputs, labels: tuple[Tensor, Tensor]) -> Halves:
+    """Trace one step whose loss is outside, and cut it at the output. ``labels``: as ``Outside`` reads them.
+
+    Raises:
+        EdgeError, CreditError: what only the trace can see.
+    """
+    module, layout = _traced(plan, tensors, inputs, labels, probe=False)
+    found = cut(module.graph, layout)
+    names = (*layout.parameters, *layout.buffers, *layout.synapses)
+    ahead, behind = (_half(module, part, names, inputs) for part in (found.forward, found.backward))
+    return Halves(ahead, behind, found.forward.takes, found.backward.takes, layout, plan.batch)
+
+
+def _half(module: fx.GraphModule, part: Half, names: tuple[str, ...], inputs: Inputs) -> Lowered:
+    reuse_memory(part.graph)
+    part.graph.lint()
+    state = tuple(names[place] for place in part.takes if place < len(names))
+    return Lowered(fx.GraphModule(module, part.graph), Layout(state, (), ()), (), inputs, None)
+
+
+def _traced(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool) -> tuple[fx.GraphModule, Layout]:
+    """One step as a flat graph, simplified, with independent results apart; nothing works in place yet."""
     layout: dict[str, tuple[str, ...]] = {}
     label_leaves, label_spec = pytree.tree_flatten(labels)
     places = [place for place, leaf in enumerate(label_leaves) if isinstance(leaf, Tensor)]
@@ -114,13 +107,7 @@ def lower(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool
     simplify(module.graph)
     ask_for_input_gradients(module.graph)
     split_backward(module.graph)
-    reuse_memory(module.graph)
-    module.graph.lint()
-    module.recompile()
-    placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
-    labelled = {node: place for place, node in zip(places, placeholders[sum(counts[:4]) :], strict=True)}
-    found = Layout(tuple(tensors.parameters), tuple(tensors.buffers), tuple(tensors.synapses), **layout)
-    return Lowered(module, found, tuple(class_labels(module.graph, labelled)), inputs, labels)
+    return module, Layout(tuple(tensors.parameters), tuple(tensors.buffers), tuple(tensors.synapses), **layout)
 
 
 def _split(flat: tuple[Tensor, ...], counts: tuple[int, ...]) -> list[tuple[Tensor, ...]]:

@@ -17,7 +17,8 @@ from compiler.errorgraph import ErrorGraph
 from compiler.errors import CreditError, InputError, LabelError, LossError, OutputError, SiteError, WiringWarning
 from compiler.example import Inputs
 from compiler.formats import MemoryLayout, like
-from compiler.lower import Lowered, Tensors, lower
+from compiler.lower import Tensors, lower, lower_halves
+from compiler.lowered import Halves, Layout, Lowered
 from compiler.partition import parameters_behind
 from compiler.plan import Plan
 from compiler.planning import scheduled
@@ -72,6 +73,30 @@ def trace(source: Source, planned: Plan, inputs: Inputs, labels: Any, probe: boo
         CreditError: a parameter that no credited site reaches.
         ScheduleError: the schedule of the step is not proven.
     """
+    lowered = lower(planned, _tensors(source, planned, inputs), inputs, labels, probe)
+    _check_reached(source, planned, lowered.layout)
+    scheduled(lowered, 1)
+    return lowered
+
+
+def trace_halves(source: Source, planned: Plan, inputs: Inputs) -> Halves:
+    """Trace one step of a plan whose loss is ``Outside``, and cut it at the output.
+
+    Raises:
+        CreditError: a parameter that no credited site reaches.
+        ScheduleError: the schedule of a half is not proven.
+    """
+    output = planned.captured.output.meta["val"]
+    gradient = torch.empty(output.shape, dtype=output.dtype, device=inputs.device())
+    halves = lower_halves(planned, _tensors(source, planned, inputs), inputs, (gradient, gradient.clone()))
+    _check_reached(source, planned, halves.layout)
+    for half in (halves.forward, halves.backward):
+        scheduled(half, 1)
+    return halves
+
+
+def _tensors(source: Source, planned: Plan, inputs: Inputs) -> Tensors:
+    """What a step starts from, by name."""
     parameters = {
         name: value for name, value in source.model.named_parameters() if name in planned.dataflow.trainable or _read(planned, name)
     }
@@ -80,12 +105,13 @@ def trace(source: Source, planned: Plan, inputs: Inputs, labels: Any, probe: boo
     synapses = {name: torch.empty(p.shape, dtype=dtype, device=device) for name, p in planned.errors.parameters.items()}
     mirrors = {name: p.mirrors for name, p in planned.errors.parameters.items() if p.mirrors is not None}
     synapses |= {name: like(synapses[name], parameters[weight]) for name, weight in mirrors.items()}
-    lowered = lower(planned, Tensors(parameters, buffers, synapses), inputs, labels, probe)
-    missing = sorted(planned.dataflow.trainable - set(lowered.layout.gradients) - frozen_parameters(planned))
+    return Tensors(parameters, buffers, synapses)
+
+
+def _check_reached(source: Source, planned: Plan, layout: Layout) -> None:
+    missing = sorted(planned.dataflow.trainable - set(layout.gradients) - frozen_parameters(planned))
     if missing:
         raise _unreached(source.wiring, missing)
-    scheduled(lowered, 1)
-    return lowered
 
 
 def _check_loss(loss: Loss) -> None:

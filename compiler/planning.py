@@ -1,6 +1,6 @@
 """A lowered step -> a schedule of it that is proven: cost model, list scheduling, verification."""
 
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.report import ScheduleReport
 from compiler.roofline import Roofline, roofline
 from compiler.schedule import Schedule

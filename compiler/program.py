@@ -16,8 +16,9 @@ from compiler.errors import CompileError, EdgeError, InputError, LabelError
 from compiler.example import Inputs, Signature, signature
 from compiler.explain import explain
 from compiler.formats import MemoryLayout
-from compiler.lower import Lowered
-from compiler.pipeline import Source, plan, trace
+from compiler.lowered import Halves, Lowered
+from compiler.outside import Outside
+from compiler.pipeline import Source, plan, trace, trace_halves
 from compiler.plan import Plan
 from compiler.planning import scheduled
 from compiler.report import Report
@@ -41,6 +42,7 @@ class UpdateProgram:
         self.inputs, self.labels = inputs, labels
         self._modules = list(source.model.modules())
         self._steps: dict[tuple[Signature, bool], Lowered] = {}
+        self._halves: dict[Signature, Halves] = {}
         self.plan: Plan = plan(source, inputs, labels)
         self.lowered: Lowered = trace(source, self.plan, inputs, labels, probe=False)
         self._steps[signature(inputs, labels, self._modules), False] = self.lowered
@@ -83,6 +85,28 @@ class UpdateProgram:
             known = self._steps[key] = trace(self.source, planned, inputs, y, probe)
         return known
 
+    def halves(self, x: Any) -> Halves:
+        """The step for a batch whose loss is computed outside, cut at the output; from the cache or compiled once more.
+
+        Raises:
+            InputError: other dtypes or ranks than the example's.
+            EdgeError: the new shape asks for error parameters of other shapes.
+        """
+        inputs = Inputs.of(x)
+        key = signature(inputs, None, self._modules)
+        known = self._halves.get(key)
+        if known is None:
+            self._check_inputs(inputs)
+            source = dataclasses.replace(self.source, loss=Outside())
+            planned = plan(source, inputs, None, sure=True)
+            self._check_synapses(planned)
+            known = self._halves[key] = trace_halves(source, planned, inputs)
+        return known
+
+    def at_precision(self, autocast: torch.dtype | None) -> "UpdateProgram":
+        """The same program under another mixed precision, or under none."""
+        return UpdateProgram(dataclasses.replace(self.source, autocast=autocast), self.inputs, self.labels)
+
     def probed(self) -> Lowered:
         """The example's step with every site's credit among its results."""
         if self._probed is None:
@@ -95,7 +119,7 @@ class UpdateProgram:
         memo[id(self)] = twin
         twin.source = dataclasses.replace(self.source, model=copy.deepcopy(self.source.model, memo))
         twin._modules = list(twin.source.model.modules())
-        twin._steps = dict(self._steps)
+        twin._steps, twin._halves = dict(self._steps), dict(self._halves)
         return twin
 
     @functools.cache  # noqa: B019 - a program lives as long as its twin
@@ -136,13 +160,7 @@ class UpdateProgram:
         return draw(self, path)
 
     def _check(self, inputs: Inputs, labels: Any) -> None:
-        want, got = self.inputs.leaves(), inputs.leaves()
-        if len(want) != len(got):
-            raise InputError(
-                f"The program was compiled for {len(want)} inputs and got {len(got)}. Compile with example=(x, y) of this form."
-            )
-        for number, (a, b) in enumerate(zip(want, got, strict=True)):
-            _same_kind(a, b, f"Input {number}", InputError)
+        self._check_inputs(inputs)
         wanted, found = pytree.tree_leaves(self.labels), pytree.tree_leaves(labels)
         if len(wanted) != len(found):
             raise LabelError(
@@ -150,6 +168,15 @@ class UpdateProgram:
             )
         for number, (a, b) in enumerate(zip(wanted, found, strict=True)):
             _same_kind(a, b, "Labels" if len(wanted) == 1 else f"Label tensor {number}", LabelError)
+
+    def _check_inputs(self, inputs: Inputs) -> None:
+        want, got = self.inputs.leaves(), inputs.leaves()
+        if len(want) != len(got):
+            raise InputError(
+                f"The program was compiled for {len(want)} inputs and got {len(got)}. Compile with example=(x, y) of this form."
+            )
+        for number, (a, b) in enumerate(zip(want, got, strict=True)):
+            _same_kind(a, b, f"Input {number}", InputError)
 
     def _check_synapses(self, planned: Plan) -> None:
         for name, parameter in planned.errors.parameters.items():

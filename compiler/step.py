@@ -22,6 +22,7 @@ from compiler.flow import Flow, plus
 from compiler.formats import in_order, like, map_order
 from compiler.forward import Forward
 from compiler.noise import noise_update
+from compiler.outside import Outside
 from compiler.partition import Region
 from compiler.plan import Plan
 from compiler.plasticity import Receiver, mirror_factor, post_synaptic
@@ -129,7 +130,7 @@ class Step:
             v = next(r.head for r in self.plan.errors.parts.regions.values() if r.name == OUTPUT).meta["val"]
             with task("signal"):
                 like = torch.empty(v.shape, dtype=v.dtype, device=v.device)
-                self.sent[key] = self._neutral(one_hot(labels, like))
+                self.sent[key] = self._neutral(labels[1] if isinstance(self.plan.loss, Outside) else one_hot(labels, like))
         elif OUTPUT in self.credits:
             with task("signal"):
                 self.sent[key] = self.error if wanted == "error" else self._neutral(torch.sign(self.error.value))

@@ -2,6 +2,7 @@
 
 from runtime.alignment import Alignment, alignment
 from runtime.allocator import keep_freed_memory
+from runtime.attach import Attached, attach
 from runtime.errors import BackendError, NonFiniteLoss, TrainingError
 from runtime.executors.memory import measured_peak_bytes
 from runtime.executors.watch import Timeline, measure_timeline
@@ -11,6 +12,7 @@ from runtime.training import fit
 
 __all__ = [
     "Alignment",
+    "Attached",
     "BackendError",
     "History",
     "Learned",
@@ -19,6 +21,7 @@ __all__ = [
     "Timeline",
     "TrainingError",
     "alignment",
+    "attach",
     "fit",
     "keep_freed_memory",
     "measure_timeline",

@@ -3,18 +3,18 @@
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from compiler import Inputs, UpdateProgram
 from compiler.example import leaves_of
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
+from runtime.bound import Bound
 from runtime.errors import NonFiniteLoss
-from runtime.executors import executor
 from runtime.executors.graph import Graph
 from runtime.executors.included import Included, check_capturable
 
@@ -28,7 +28,7 @@ class Learned:
     discrepancy: Tensor
 
 
-class Learner(nn.Module):
+class Learner(Bound):
     """Runs an update program on its model.
 
     ``learn`` fills ``.grad`` of forward parameters and of learned error synapses; any ``torch.optim`` optimiser over
@@ -48,41 +48,14 @@ class Learner(nn.Module):
     def __init__(
         self, program: UpdateProgram, backend: str = "serial", seed: int = 0, streams: int | None = None, checks: bool = True
     ) -> None:
-        super().__init__()
-        self.program = program
+        super().__init__(program, backend, seed, streams)
         self.checks = checks
         self._optimizer: torch.optim.Optimizer | None = None
         self._lent: list[tuple[Tensor, int]] = []
-        self._execute = executor(backend, streams)
-        self.model = program.model
-        self._parameters_at = _places(program.model, "_parameters")
-        self._buffers_at = _places(program.model, "_buffers")
-        self.synapses = nn.ParameterDict()
-        for name, value in program.start(seed).items():
-            learns = program.error_parameters[name].learns
-            self.synapses[_key(name)] = nn.Parameter(value, requires_grad=learns)
-        self._synapses_at = {name: (self.synapses._parameters, _key(name)) for name in program.error_parameters}
-
-    @property
-    def backend(self) -> str:
-        """The executor, as ``threads on 2 streams``."""
-        return str(self._execute)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Plain inference through the user's own module."""
         return self.model(*args, **kwargs)
-
-    def forward_parameters(self) -> Iterator[nn.Parameter]:
-        """The model's parameters."""
-        return self.model.parameters()
-
-    def error_parameters(self) -> Iterator[nn.Parameter]:
-        """Every error synapse; the fixed ones do not require a gradient, and optimisers leave them alone."""
-        return iter(self.synapses.values())
-
-    def error_synapses(self) -> dict[str, nn.Parameter]:
-        """Error synapses by name: ``source->target``, or ``mirror:<forward parameter>``."""
-        return {name: self.synapses[_key(name)] for name in self.program.error_parameters}
 
     def learn(self, x: Any, y: Any) -> Learned:
         """One step on a batch: adds each update to ``.grad``, and takes over buffers such as batch statistics.
@@ -167,26 +140,21 @@ class Learner(nn.Module):
 
     def _inputs(self, lowered: Lowered, x: Any, y: Any) -> list[Tensor]:
         """The program's inputs in the layout's order; labels are looked at."""
-        layout = lowered.layout
         labels = [leaf for leaf in leaves_of(y) if isinstance(leaf, Tensor)]
         for check in lowered.class_labels if self.checks else ():
             check.check(labels[check.leaf])
-        inputs = [_at(self._parameters_at[name]) for name in layout.parameters]
-        inputs += [_at(self._buffers_at[name]) for name in layout.buffers]
-        inputs += [_at(self._synapses_at[name]) for name in layout.synapses]
-        return [*inputs, *Inputs.of(x).tensors(), *labels]
+        return [*self.state_tensors(lowered.layout), *Inputs.of(x).tensors(), *labels]
 
     def _accept(self, lowered: Lowered, results: Sequence[Tensor]) -> None:
         layout = lowered.layout
-        taught = [_at(self._parameters_at[name]) for name in layout.gradients]
-        taught += [_at(self._synapses_at[name]) for name in layout.error_gradients]
+        taught = self.taught(layout)
         updates = results[3 : 3 + len(taught)]
         if self._execute.static:
             self._lent = [(parameter, update.data_ptr()) for parameter, update in zip(taught, updates, strict=True)]
         for parameter, update in zip(taught, updates, strict=True):
             _add(parameter, update)
         if layout.new_buffers:
-            _take_over([_at(self._buffers_at[name]) for name in layout.new_buffers], results[3 + len(taught) :])
+            take_over(self.buffers_of(layout), results[3 + len(taught) :])
 
     def extra_repr(self) -> str:
         return f"wiring={self.program.wiring.name!r}, backend={self.backend!r}"
@@ -201,11 +169,6 @@ def _check(loss: Tensor, taken: str) -> None:
         )
 
 
-def _key(name: str) -> str:
-    """An error parameter's name as a key of a ParameterDict, which admits no dots."""
-    return name.replace(".", "/")
-
-
 def _add(parameter: Tensor, update: Tensor) -> None:
     if parameter.grad is None:
         same = update.stride() == parameter.stride()
@@ -214,7 +177,7 @@ def _add(parameter: Tensor, update: Tensor) -> None:
         parameter.grad += update
 
 
-def _take_over(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+def take_over(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     """New values for buffers, all of one dtype in one launch: a GPU has less to do for sixty batch statistics than the host."""
     by_dtype: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
     for buffer, value in zip(buffers, values, strict=False):
@@ -222,19 +185,6 @@ def _take_over(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
             column.append(tensor)
     for old, new in by_dtype.values():
         torch._foreach_copy_(old, new)
-
-
-Place = tuple[Mapping[str, Any], str]
-
-
-def _places(model: nn.Module, kind: str) -> dict[str, Place]:
-    """Where each parameter or buffer lies: looked up once, so that a step need not walk the modules."""
-    return {f"{path}.{key}".lstrip("."): (getattr(m, kind), key) for path, m in model.named_modules() for key in getattr(m, kind)}
-
-
-def _at(place: Place) -> Tensor:
-    value: Tensor = place[0][place[1]]
-    return value
 
 
 def named_results(lowered: Lowered, results: list[Tensor]) -> Mapping[str, dict[str, Tensor]]:

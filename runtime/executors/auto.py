@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.schedule import Schedule
 from runtime.executors.executor import Executor, Hooks, Run, finish
 from runtime.executors.graph import Graph

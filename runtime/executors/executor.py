@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.schedule import Schedule
 from runtime.errors import BackendError
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.planning import scheduled
 from compiler.schedule import Schedule
 from runtime.errors import BackendError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.schedule import Schedule
 from runtime.errors import BackendError
 from runtime.executors.executor import Executor, Hooks, Run, no_hooks

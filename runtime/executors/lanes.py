@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx
 
 from compiler.effects import effects, elements, picks
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.schedule import Free, Launch, Record, Schedule, Wait
 from runtime.executors.segments import segment
 from runtime.executors.values import Value, Values, local, value_of

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.planning import scheduled
 from compiler.schedule import Schedule
 from runtime.executors.executor import Executor, Hooks, Run

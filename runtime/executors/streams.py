@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.planning import scheduled
 from compiler.schedule import Record, Schedule
 from runtime.errors import BackendError

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.planning import scheduled
 from compiler.schedule import Record, Schedule, Wait
 from compiler.tasks import nominal_seconds

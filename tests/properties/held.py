@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from compiler.effects import task
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from runtime import Learner
 from runtime.learner import named_results
 

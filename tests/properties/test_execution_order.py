@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from compiler import Roofline, compile, verify
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.schedule import Action, Free, Launch, Record, Schedule, Wait
 from compiler.taskgraph import TaskGraph
 from compiler.tasks import task_graph

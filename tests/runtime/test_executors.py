@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compiler import Roofline, compile, verify
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.planning import scheduled
 from compiler.schedule import Free, Launch, Record, Schedule, Wait
 from compiler.tasks import task_graph

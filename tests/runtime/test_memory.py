@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from compiler import UpdateProgram, compile
 from compiler.cost import peak_activation_bytes, peak_held_bytes
-from compiler.lower import Lowered
+from compiler.lowered import Lowered
 from compiler.planning import scheduled
 from compiler.schedule import Free, Launch, Schedule
 from compiler.taskgraph import Task, TaskGraph
