@@ -1,6 +1,7 @@
 """rec-LRA's table of gaps 1 to 6 (Ororbia, Mali, Kifer, Giles 2023): ResNet-18 with pseudo-convolution on CIFAR-10.
 
 Results go to examples/reproduce/results; `--seeds`, `--cases` and `--epochs` choose less, `--data-folder` says where the images lie.
+It has not been run.
 """
 
 import sys

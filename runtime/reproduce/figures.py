@@ -41,9 +41,13 @@ class Look:
     @classmethod
     def of(cls, cases: Sequence[Case]) -> "Look":
         others = (COLOURS[place % len(COLOURS)] for place in itertools.count())
-        return cls(
-            {case.name: "black" if case.wiring == "bp" or str(case.wiring).startswith("bp:") else next(others) for case in cases}
-        )
+        return cls({case.name: "black" if _backpropagates(case) else next(others) for case in cases})
+
+
+def _backpropagates(case: Case) -> bool:
+    """Whether all of the network learns by backpropagation."""
+    name, _, options = str(case.wiring).partition(":")
+    return name == "bp" and "frozen=" not in options
 
 
 def _curves(study: Study, curves: Curves, shown: Mapping[str, Sequence[Result]], look: Look) -> Figure | None:
@@ -104,7 +108,8 @@ def _band(axes: Axes, epochs: Sequence[int], columns: Sequence[Column], label: s
     """The mean of ``columns`` (a seed each) and the band that holds all of them; gaps where one has no number."""
     values = [list(found) for found in zip(*(column[: len(epochs)] for column in columns), strict=True)]
     rows = [[v for v in found if v is not None] if None not in found else [math.nan] for found in values]
-    axes.plot(epochs, [sum(row) / len(row) for row in rows], color=colour, linewidth=1.4, label=label)
+    marker = "o" if len(rows) == 1 else None  # a line of one point cannot be seen
+    axes.plot(epochs, [sum(row) / len(row) for row in rows], color=colour, linewidth=1.4, marker=marker, label=label)
     if len(columns) > 1:
         axes.fill_between(epochs, [min(row) for row in rows], [max(row) for row in rows], color=colour, alpha=0.2, linewidth=0)
 

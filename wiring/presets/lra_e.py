@@ -4,7 +4,8 @@
 ``dE = gamma z_i e_j^T`` (activity-Hebbian).
 
 A chain of L sites sends ``beta^L`` of the output's error to its first one: with ``beta = 0.1`` a 19-layer ResNet's first targets
-fall below float32 rounding and their regions stand still, so the default is 0.9 (on an MLP all of 0.1 to 1 learn alike).
+fall below float32 rounding and their regions stand still, so the default is 0.9. A short chain wants less: on MNIST five tanh layers
+of 256 learn better with 0.1 (3.9 % of held-out images wrong after three epochs, where 0.9 stands at 7).
 """
 
 from wiring.spec import ByShape, Hebbian, Kernel, Target

@@ -1,10 +1,11 @@
 """rec-LRA's curves of convergence: deep sigmoid and tanh networks against backpropagation (rec-LRA 2023, figure)."""
 
 from runtime.reproduce.studies.rec_lra_mlp import WIRINGS
-from runtime.reproduce.study import Case, Curves, Study
+from runtime.reproduce.study import Case, Curves, Metric, Study
 
 ALGORITHMS = {"bp": WIRINGS["bp"], "rec_lra": WIRINGS["rec_lra_tanh"]}
 ACTIVATIONS = ("sigmoid", "tanh")
+METRICS: dict[Metric, str] = {"test_error": "test error", "train_error": "training error (while learning)"}
 
 
 def _case(activation: str, algorithm: str) -> Case:
@@ -29,8 +30,9 @@ STUDY = Study(
         "Gaussian first weights of deviation 0.05, gap 2, beta 0.1, re-projection to norm 1. The number of epochs is the table's."
     ),
     cases=tuple(_case(activation, algorithm) for activation in ACTIVATIONS for algorithm in ALGORITHMS),
-    figures=(
-        Curves("test", "test error", "test_error", log=True),
-        Curves("training", "training error, while learning", "train_error", log=True),
+    figures=tuple(
+        Curves(f"{activation}-{metric}", f"{what} of {activation} units", metric, f"{activation}-*", log=True)
+        for activation in ACTIVATIONS
+        for metric, what in METRICS.items()
     ),
 )

@@ -42,5 +42,7 @@ STUDY = Study(
         "inside a block, which are pointwise. The rows on Fashion-MNIST are no table of the paper's: a quarter of the width, 16 channels in front."
     ),
     cases=tuple(_case(data, row) for data in DATA for row in PUBLISHED),
-    figures=(Curves("fashion", "test error on Fashion-MNIST", "test_error", "fashion-*"),),
+    figures=tuple(
+        Curves(layer, f"test error on Fashion-MNIST with {layer}", "test_error", f"fashion-{layer}-*") for layer in INSIDE
+    ),
 )
