@@ -6,11 +6,17 @@ is kept between the two than the backward half reads.
 
 from dataclasses import dataclass
 
+import torch
 from torch import fx
 
 from compiler.analysis import ancestors
-from compiler.effects import picks
+from compiler.dataflow import op_name
+from compiler.effects import effects, picks
 from compiler.lowered import Layout
+from compiler.taskgraph import RANDOM
+
+TRAINS = {"native_batch_norm_backward": 7, "cudnn_batch_norm_backward": None}
+"""Operators that take running statistics at 3 and 4, and read them only where the argument named here is false (``None``: never)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +42,44 @@ def cut(graph: fx.Graph, layout: Layout) -> Cut:
     taught = len(layout.gradients) + len(layout.error_gradients)
     updates, ahead = results[3 : 3 + taught], [results[1], *results[3 + taught :]]
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
-    before = ancestors(ahead)
+    before = _with_overwriting(graph, ancestors(ahead))
     before |= {node for node in graph.nodes if picks(node) and node.args[0] in before}
     behind = ancestors(updates) - before
+    for node in behind:
+        _forget_statistics(node)
     crossing = [node for node in graph.nodes if node in before and _saved(node, behind, updates)]
+    if any(node is not ahead[0] and _memory(node) == _memory(ahead[0]) for node in crossing):
+        ahead[0] = _own(graph, ahead[0])  # the caller may change the output in place
+        before.add(ahead[0])
     return Cut(_part(graph, before, [], [*ahead, *crossing]), _part(graph, behind, [*crossing, *placeholders[-2:]], updates))
+
+
+def _with_overwriting(graph: fx.Graph, nodes: set[fx.Node]) -> set[fx.Node]:
+    """The nodes, whoever reads what they overwrite before they do, and whoever writes what they read: some operators of torch, as a
+    GRU cell, work in place on their own intermediate values."""
+    found = effects(graph).of
+    place = {node: number for number, node in enumerate(found)}
+    overwrites = {node: effect.writes - effect.makes - {RANDOM} for node, effect in found.items()}
+    changed = frozenset[str]().union(*overwrites.values())
+    touching = {name: [n for n, e in found.items() if name in e.reads | e.writes] for name in changed}
+    stack, nodes = [node for node in nodes if node in found], set(nodes)
+    while stack:
+        node = stack.pop()
+        earlier = [n for name in overwrites[node] for n in touching[name] if place[n] < place[node]]
+        earlier += [
+            n for name in found[node].reads & changed for n in touching[name] if name in overwrites[n] and place[n] < place[node]
+        ]
+        new = ancestors(n for n in earlier if n not in nodes) - nodes
+        nodes |= new
+        stack += [n for n in new if n in found]
+    return nodes
+
+
+def _forget_statistics(node: fx.Node) -> None:
+    """A normalisation by batch statistics does not read the running ones, which the forward half has renewed by then."""
+    train = TRAINS.get(op_name(node), -1) if node.op == "call_function" else -1
+    if train is None or (train >= 0 and node.args[train]):
+        node.args = (*node.args[:3], None, None, *node.args[5:])
 
 
 def _saved(node: fx.Node, behind: set[fx.Node], updates: list[fx.Node]) -> bool:
@@ -48,6 +87,18 @@ def _saved(node: fx.Node, behind: set[fx.Node], updates: list[fx.Node]) -> bool:
     if node.op in ("placeholder", "get_attr") or isinstance(node.meta.get("val"), tuple | list):
         return False
     return node in updates or any(user in behind for user in node.users)
+
+
+def _memory(node: fx.Node) -> int:
+    return int(node.meta["val"].untyped_storage()._cdata)
+
+
+def _own(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    """A copy of a value, in memory of its own."""
+    with graph.inserting_before(next(node for node in graph.nodes if node.op == "output")):
+        copy = graph.call_function(torch.ops.aten.clone.default, (node,))
+    copy.meta = {**node.meta, "val": node.meta["val"].clone()}
+    return copy
 
 
 def _part(graph: fx.Graph, nodes: set[fx.Node], given: list[fx.Node], results: list[fx.Node]) -> Half:

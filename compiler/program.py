@@ -115,12 +115,17 @@ class UpdateProgram:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "UpdateProgram":
         """The same program over a copy of the model: what was traced holds no values of the model's, so it is shared."""
-        twin = copy.copy(self)
+        twin = object.__new__(type(self))
         memo[id(self)] = twin
+        twin.__dict__.update(self.__dict__)
         twin.source = dataclasses.replace(self.source, model=copy.deepcopy(self.source.model, memo))
         twin._modules = list(twin.source.model.modules())
         twin._steps, twin._halves = dict(self._steps), dict(self._halves)
         return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds what the program is compiled from, and compiles again where it is loaded, in the modes that the modules have."""
+        return type(self), (self.source, self.inputs, self.labels)
 
     @functools.cache  # noqa: B019 - a program lives as long as its twin
     def backpropagation(self) -> "UpdateProgram":

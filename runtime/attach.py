@@ -1,12 +1,10 @@
 """``attach``: a wiring behind an ordinary module. ``loss.backward()`` fills ``.grad`` by the wiring, whatever loop is around it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from compiler import Inputs, UpdateProgram
 from compiler.capture import Output, pick
@@ -27,25 +25,30 @@ class Attached(Bound):
 
     def __init__(self, program: UpdateProgram, backend: str, seed: int, streams: int | None, loss_scale: Scale) -> None:
         super().__init__(program, backend, seed, streams)
-        if self._execute.static:
+        if self._execute.static or (backend == "auto" and program.inputs.device().type == "cuda"):  # which may take a graph
             raise BackendError(
                 f"Backend {backend!r} runs a step as one graph, and here the loss is computed in its middle. Use 'serial', 'threads' "
                 "or 'streams', or runtime.Learner."
             )
         self.loss_scale = loss_scale
         self._programs: dict[torch.dtype | None, UpdateProgram] = {program.source.autocast: program}
-        self._signals = {rule.signal for site, rule in program.plan.errors.rules.items() if site != OUTPUT}
+        self.sends_target = any(rule.signal == "target" for site, rule in program.plan.errors.rules.items() if site != OUTPUT)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model returns: of several values the one that ``output`` picks.
 
         Raises:
             InputError, EdgeError: a batch that the program cannot take.
-            TrainingError: an input that wants a gradient, which a wiring does not compute.
+            TrainingError: an input that wants a gradient, which a wiring does not compute, or a transform of torch.func around the model.
         """
-        inputs = Inputs(args, kwargs)
         if not torch.is_grad_enabled():
             return pick(self.model(*args, **kwargs), self.program.source.output)
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            raise TrainingError(
+                "torch.func differentiates or maps the attached model, but a wiring's update is no derivative of it. Call loss.backward(), or "
+                "hand the plain model, attached.model, to torch.func."
+            )
+        inputs = Inputs(args, kwargs)
         if any(tensor.requires_grad for tensor in inputs.tensors()):
             raise TrainingError(
                 "An input of the attached model requires a gradient, and a wiring sends none to inputs. Detach it, attach the whole model, "
@@ -58,19 +61,17 @@ class Attached(Bound):
 
     def run_ahead(self, halves: Halves, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The forward half: output, then what the backward half reads; new buffers are taken over."""
-        with _own_precision(tensors[0].device):
-            results = self._execute(halves.forward, [tensors[place] for place in halves.ahead])
+        results = self._execute(halves.forward, [tensors[place] for place in halves.ahead])
         new = len(halves.layout.new_buffers)
         take_over(self.buffers_of(halves.layout), results[1 : 1 + new])
         return [results[0], *results[1 + new :]]
 
-    def run_behind(self, halves: Halves, inputs: Sequence[Tensor], saved: Sequence[Tensor], v: Tensor, g: Tensor) -> list[Tensor]:
-        """The backward half: updates of what the layout teaches, in its order, in the scale of the loss."""
-        target = recovered_target(g, v) if "target" in self._signals else g
+    def run_behind(self, halves: Halves, inputs: Sequence[Tensor], v: Tensor | None, g: Tensor) -> list[Tensor]:
+        """The backward half: updates of what the layout teaches, in its order, in the scale of the loss. ``v``: where a target is sent."""
+        target = g if v is None else recovered_target(g, v)
         scale = float(self.loss_scale() if callable(self.loss_scale) else self.loss_scale)
         error = g if scale == 1.0 else g / scale
-        with _own_precision(g.device):
-            updates = self._execute(halves.backward, [*inputs, *saved, error, target.to(g.dtype)])
+        updates = self._execute(halves.backward, [*inputs, error, target])
         return updates if scale == 1.0 else [update * scale for update in updates]
 
     def _program(self) -> UpdateProgram:
@@ -87,32 +88,24 @@ class _Step(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, attached: Attached, halves: Halves, count: int, *tensors: Tensor) -> Tensor:
+        renewed = {len(halves.layout.parameters) + halves.layout.buffers.index(name) for name in halves.layout.new_buffers}
+        kept = [tensors[place].clone() if place in renewed else tensors[place] for place in halves.behind]
         output, *saved = attached.run_ahead(halves, tensors[:count])
         ctx.attached, ctx.halves, ctx.count = attached, halves, count
-        buffers = range(len(halves.layout.parameters), len(halves.layout.parameters) + len(halves.layout.buffers))
-        ctx.buffers = {
-            place: tensors[place] for place in halves.behind if place in buffers
-        }  # renewed by the forward half, not read
-        ctx.kept = [place for place in halves.behind if place not in ctx.buffers]
-        ctx.save_for_backward(output, *(tensors[place] for place in ctx.kept), *saved)
-        ctx.set_materialize_grads(True)
+        ctx.save_for_backward(*kept, *saved, *([output] if attached.sends_target else []))
         return output
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        output, *tensors = ctx.saved_tensors
-        own = ctx.buffers | dict(zip(ctx.kept, tensors, strict=False))
-        inputs = [own[place] for place in ctx.halves.behind]
-        updates = ctx.attached.run_behind(ctx.halves, inputs, tensors[len(ctx.kept) :], output, gradients[0])
+        if torch.is_grad_enabled():
+            raise TrainingError(
+                "backward(create_graph=True) asks for the derivative of an update, and a wiring's update is not the derivative of the loss, "
+                "so it has none of its own. Leave create_graph out, or take second derivatives through the plain model."
+            )
+        saved = list(ctx.saved_tensors)
+        v = saved.pop() if ctx.attached.sends_target else None
+        updates = ctx.attached.run_behind(ctx.halves, saved, v, gradients[0])
         return (None, None, None, *(None for _ in range(ctx.count)), *updates)
-
-
-@contextmanager
-def _own_precision(device: torch.device) -> Iterator[None]:
-    """Without the loop's autocast: casts are part of the program."""
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        yield
 
 
 def attach(
@@ -152,13 +145,7 @@ def attach(
 
 def _like_output(model: nn.Module, inputs: Inputs, output: Output) -> Tensor:
     """Zeros like the model's output; no buffer and no generator is touched."""
-    modes = {module: module.training for module in model.modules()}
-    device = inputs.device()
-    try:
-        model.eval()
-        with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            found = pick(model(*inputs.args, **inputs.keywords()), output)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    device, buffers = inputs.device(), {name: value.clone() for name, value in model.named_buffers()}
+    with torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        found = pick(torch.func.functional_call(model, buffers, inputs.args, inputs.keywords()), output)
     return torch.zeros_like(found) if isinstance(found, Tensor) else torch.zeros(())

@@ -19,7 +19,8 @@ HEAD = """# Results beside the papers
 `errorwire reproduce NAME` runs a study, and `errorwire reproduce --page docs/results.md` writes this page from the JSON files that
 the runs leave, one a case and seed. Figures are of the last epoch, not of the best one: the mean over seeds and, from two
 seeds on, ± their standard deviation. *Difference* is ours less the paper's. What has not been run is left blank. *Minutes* are a run's
-wall time in training steps, without tests and measurements, on the shared machine that it ran on.
+wall time in training steps, without tests and measurements, on the shared machine that it ran on. *Epochs / full*: those that were run, and the
+paper's, or ours where the paper's are not known and the text says so.
 """
 
 
@@ -69,7 +70,7 @@ def section(study: Study, results: Mapping[str, Sequence[Result]]) -> str:
     columns = ["case"]
     for metric in study.metrics:
         columns += [f"{WORDS[metric]}: paper", "here", "difference"] if _published(study, metric) else [WORDS[metric]]
-    columns += ["seeds", "epochs / paper's", *(["training samples"] if cut else []), "minutes"]
+    columns += ["seeds", "epochs / full", *(["training samples"] if cut else []), "minutes"]
     shown = [case for case in study.cases if case.published or results[case.name]]
     rows = [_row(study, Entry(case, results[case.name]), cut) for case in shown]
     left = len(study.cases) - len(shown)

@@ -136,7 +136,7 @@ def test_a_page_puts_results_beside_the_paper() -> None:
     lines = page[page.index("## Tiny") :].splitlines()
     header, _, bp, kp, dfa = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|"))
     assert header == [
-        "case", "training error in %", "test error in %: paper", "here", "difference", "seeds", "epochs / paper's",
+        "case", "training error in %", "test error in %: paper", "here", "difference", "seeds", "epochs / full",
         "training samples", "minutes",
     ]  # fmt: skip
     mean = sum(result(f"bp-seed{seed}")["final"]["test_error"] for seed in (0, 1)) / 2
