@@ -86,7 +86,7 @@ class Gated(nn.Module):
         self.cell, self.head = nn.GRUCell(6, 4), nn.Linear(4, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.cell(x))
+        logits: Tensor = self.head(torch.tanh(self.cell(x)))
         return logits
 
 
