@@ -42,17 +42,16 @@ class Detour:
 
     def around(self, gradient: Tensor, shape: tuple[int, ...]) -> Tensor | None:
         """What arrives at the operator's input of ``shape`` on the way around; ``None`` where the way goes through."""
-        way, name = self.transport.way, op_name(self.node)
-        if name in NORMS:
-            return gradient if way.hebbian else None
-        if way.mirror.upsampling == "unpool":
-            return None
+        name = op_name(self.node)
+        if not self.open or name in NORMS:
+            return gradient if self.open else None
         axes = POOLS[name]
         maps = gradient if gradient.dim() == axes + 2 else gradient.unsqueeze(0)
-        return resample(maps, shape[-axes:], way.mirror.upsampling).reshape(shape)
+        return resample(maps, shape[-axes:], self.transport.way.mirror.upsampling).reshape(shape)
 
     @property
     def open(self) -> bool:
+        """Whether the backward pass that is being traced goes around."""
         way = self.transport.way
         return way.hebbian if op_name(self.node) in NORMS else way.mirror.upsampling != "unpool"
 

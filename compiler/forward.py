@@ -142,23 +142,26 @@ class Forward:
 
     def phi(self, site: Site, h: Tensor) -> Tensor:
         """The site's activation at another pre-activation."""
-        local: dict[fx.Node, Any] = {site.h: h}
-        with torch.no_grad(), self.context():
-            for node in site.phi:
-                local[node] = self.call(node, lambda source: local.get(source, self._values.get(source)))
-        value: Tensor = local[site.z]
-        return value
+        with torch.no_grad():
+            return self._activated(site, h)
 
     def slope(self, site: Site, h: Tensor, vector: Tensor) -> Tensor:
         """``vector * phi'(h)`` at any pre-activation ``h``."""
         if not site.phi:
             return vector
-        local: dict[fx.Node, Any] = {site.h: h.detach().requires_grad_()}
-        with torch.enable_grad(), self.context():
+        at = h.detach().requires_grad_()
+        with torch.enable_grad():
+            z = self._activated(site, at)
+        sloped: Tensor = torch.autograd.grad(z, at, vector)[0]
+        return sloped
+
+    def _activated(self, site: Site, h: Tensor) -> Tensor:
+        local: dict[fx.Node, Any] = {site.h: h}
+        with self.context():
             for node in site.phi:
                 local[node] = self.call(node, lambda source: local.get(source, self._values.get(source)))
-        sloped: Tensor = torch.autograd.grad(local[site.z], local[site.h], vector)[0]
-        return sloped
+        value: Tensor = local[site.z]
+        return value
 
     def _same_mask(self, node: fx.Node, value: Tensor) -> tuple[Tensor, Tensor]:
         """Dropout of another tensor with the mask that the forward pass drew."""

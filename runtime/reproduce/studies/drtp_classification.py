@@ -1,16 +1,10 @@
 """DRTP's synthetic classification (Frenkel, Lefebvre, Bol 2021, section 3)."""
 
+from runtime.reproduce.studies.drtp_recipe import wirings
 from runtime.reproduce.study import Angles, Case, Curves, Study
 
 PUBLISHED = {"bp": (0.19, 1.85), "fa": (0.64, 1.81), "dfa": (0.05, 3.48), "sdfa": (1.54, 4.07), "shallow": (8.95, 9.57)}
-WIRINGS = {
-    "bp": "bp",
-    "fa": "fa",
-    "dfa": "dfa:reduction=sum,kappa=10",
-    "sdfa": "sdfa:reduction=sum",
-    "drtp": "drtp:reduction=sum",
-    "shallow": "shallow",
-}
+WIRINGS = wirings(kappa=10)
 FROM_ZERO = ("fa", "dfa", "sdfa", "drtp")
 
 

@@ -2,16 +2,10 @@
 
 from dataclasses import dataclass
 
+from runtime.reproduce.studies.drtp_recipe import wirings
 from runtime.reproduce.study import Angles, Case, Curves, Study
 
-WIRINGS = {
-    "bp": "bp",
-    "fa": "fa",
-    "dfa": "dfa:reduction=sum,kappa=10",
-    "sdfa": "sdfa:reduction=sum",
-    "drtp": "drtp:reduction=sum",
-    "shallow": "shallow",
-}
+WIRINGS = wirings(kappa=10)
 DROPOUTS = ("0", "0.1", "0.25")
 
 

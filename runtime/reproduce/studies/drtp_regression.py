@@ -1,14 +1,9 @@
 """DRTP's synthetic regression (Frenkel, Lefebvre, Bol 2021, section 3)."""
 
+from runtime.reproduce.studies.drtp_recipe import wirings
 from runtime.reproduce.study import Angles, Case, Curves, Study
 
-WIRINGS = {
-    "bp": "bp",
-    "fa": "fa",
-    "dfa": "dfa:reduction=sum,kappa=5",
-    "sdfa": "sdfa:reduction=sum",
-    "shallow": "shallow",
-}
+WIRINGS = {name: text for name, text in wirings(kappa=5).items() if name != "drtp"}
 FROM_ZERO = ("fa", "dfa", "sdfa")
 
 
