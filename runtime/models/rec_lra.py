@@ -43,7 +43,7 @@ def rec_lra_residual_mlp(
 ) -> nn.Sequential:
     """rec-LRA's residual MLP of the figure on angles: 8 layers of 256 ReLU units, all but the first with a shortcut.
 
-    The paper does not print the shortcut's place: here it adds a layer's input to its pre-activation, as residual networks do.
+    Where the paper puts the shortcut is not known here: it adds a layer's input to its pre-activation, as residual networks do.
     The modules are called ``flatten``, ``hidden1``, ``act1``, ``block2``, ``block3``, ..., ``output``.
 
     Raises:
@@ -70,7 +70,7 @@ def rec_lra_resnet18(
 
     ``layer="pseudo_conv"`` puts a ``PseudoConv2d`` with ``masks`` noise maps a channel of standard deviation ``std`` in the place
     of each 3x3 convolution of a block. The stem and the 1x1 projections of the shortcuts stay convolutions, as in Juefei-Xu et
-    al. (2018). The paper prints neither ``masks`` nor ``std``. Their inner ReLUs are kept inside by the wiring's
+    al. (2018). The paper's ``masks`` and ``std`` are not known here; these are ours. Their inner ReLUs are kept inside by the wiring's
     ``Sites(exclude=("*.rectifier",))``.
 
     Raises:
