@@ -70,7 +70,7 @@ def rec_lra_resnet18(
 
     ``layer="pseudo_conv"`` puts a ``PseudoConv2d`` with ``masks`` noise maps a channel of standard deviation ``std`` in the place
     of each 3x3 convolution of a block. The stem and the 1x1 projections of the shortcuts stay convolutions, as in Juefei-Xu et
-    al. (2018). The paper's ``masks`` and ``std`` are not known here; these are ours. Their inner ReLUs are kept inside by the wiring's
+    al. (2018). The paper's ``masks`` and ``std`` are not known here; these are ours. The inner ReLUs of these layers are kept inside by the wiring's
     ``Sites(exclude=("*.rectifier",))``.
 
     Raises:
