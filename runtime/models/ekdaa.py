@@ -1,7 +1,7 @@
 """The two networks of EKDAA ("A Robust Backpropagation-Free Framework for Images").
 
-All convolutions are 3x3 and padded. The paper gives dropout 0.1 on convolutions and 0.3 on the fully connected layer, not its
-place: here it is behind a layer's activation and pooling. Signum units are ``activation=sign``.
+All convolutions are 3x3 and padded. Dropout is 0.1 on convolutions and 0.3 on the fully connected layer; where the paper has its
+place is not known here, it is behind a layer's activation and pooling. Signum units are ``activation=sign``.
 """
 
 from collections.abc import Iterable
