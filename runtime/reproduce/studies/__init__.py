@@ -15,6 +15,7 @@ from runtime.reproduce.studies import (
     rec_lra_gap,
     rec_lra_mlp,
     rec_lra_pseudo_convolution,
+    rec_lra_signum,
 )
 from runtime.reproduce.study import Study
 
@@ -31,6 +32,7 @@ STUDIES: dict[str, Study] = {
         dkp_cifar10.STUDY,
         dkp_alignment.STUDY,
         rec_lra_mlp.STUDY,
+        rec_lra_signum.STUDY,
         rec_lra_convergence.STUDY,
         rec_lra_angles.STUDY,
         rec_lra_pseudo_convolution.STUDY,
