@@ -4,7 +4,7 @@ BIN := .venv/bin
 ALGORITHMS := bp rec_lra ekdaa dkp drtp
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test bench clean
+.PHONY: demo test properties bench measured docs clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -26,9 +26,19 @@ test: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --durations=10
 
+properties: .venv/installed
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --durations=10 tests/properties
+
 bench: .venv/installed
 	$(BIN)/python benchmarks/step_time.py --rounds 15 --json benchmarks/step_time.json
 	$(BIN)/python benchmarks/memory.py --json benchmarks/memory.json
+
+measured: .venv/installed
+	$(BIN)/python benchmarks/measured.py
+
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/mkdocs/mkdocs.yml
+	@echo "Open build/docs/index.html; it needs no server."
 
 clean:
 	rm -rf .venv build *.egg-info runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,11 +12,13 @@ from compiler.errors import (
     ScheduleError,
     SiteError,
     WiringWarning,
+    WorldWarning,
 )
 from compiler.example import Inputs
 from compiler.program import UpdateProgram, compile, verify
 from compiler.roofline import Roofline, roofline
 from compiler.schedule import Free, Launch, Record, Schedule, Wait
+from compiler.world import World
 
 __all__ = [
     "CaptureError",
@@ -38,6 +40,8 @@ __all__ = [
     "UpdateProgram",
     "Wait",
     "WiringWarning",
+    "World",
+    "WorldWarning",
     "compile",
     "roofline",
     "verify",

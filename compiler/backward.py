@@ -134,7 +134,7 @@ class Backward:
             return
         own = way.mirror.weights == "forward"
         weights = None if own else self.forward.weights(functools.partial(self._replaced, way.mirror))
-        with self.forward.transport.through(way, weights):
+        with self.forward.transport.through(way, weights, flow.scale):
             arrived = self.forward.settled(flow.value.to(head.dtype), head)
             found = torch.autograd.grad(head, [s for s, _ in sources], arrived, allow_unused=True, retain_graph=True)
         for (_, origin), gradient in zip(sources, found, strict=True):

@@ -13,6 +13,7 @@ from compiler.errors import CaptureError, OutputError
 from compiler.example import Inputs
 from compiler.guards import (
     leave_no_folder,
+    one_batch_norm,
     plain_dtypes,
     quiet_export,
     refuse_cumulative_averages,
@@ -115,7 +116,14 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
     leave_no_folder()
     wrapped = Picked(model, output)
     try:
-        with warnings.catch_warnings(), quiet_export(), refuse_own_functions(), refuse_no_grad_under_autocast(), plain_dtypes():
+        with (
+            warnings.catch_warnings(),
+            quiet_export(),
+            refuse_own_functions(),
+            refuse_no_grad_under_autocast(),
+            plain_dtypes(),
+            one_batch_norm(),
+        ):
             warnings.simplefilter("ignore")
             program = torch.export.export(wrapped, inputs.args, inputs.keywords(), strict=False)
             _detach_no_grad_blocks(program.graph_module)
@@ -141,7 +149,7 @@ def _fails_by_itself(model: nn.Module, inputs: Inputs) -> str | None:
     """What the model says when it is simply called; its buffers and the random state stay as they are."""
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng(), one_batch_norm():
             torch.func.functional_call(model, buffers, inputs.args, inputs.keywords())
     except Exception as error:
         return str(error).strip().split("\n")[0] or type(error).__name__

@@ -5,6 +5,7 @@ import itertools
 from torch import Tensor, fx
 from torch.utils.flop_counter import flop_registry
 
+from compiler.collectives import arrives
 from compiler.effects import effects, elements, is_view
 from compiler.schedule import Free, Launch, Schedule
 from compiler.taskgraph import TaskGraph
@@ -22,8 +23,8 @@ def node_flops(node: fx.Node) -> int:
 
 
 def moved_bytes(node: fx.Node) -> int:
-    """Bytes of the tensors that a node reads and writes; none for a view."""
-    if node.op != "call_function" or is_view(node):
+    """Bytes of the tensors that a node reads and writes; none for a view or for waiting."""
+    if node.op != "call_function" or is_view(node) or arrives(node):
         return 0
     tensors = [value for part in (node, *node.all_input_nodes) for value in elements(part) if isinstance(value, Tensor)]
     return sum(value.numel() * value.element_size() for value in tensors)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from compiler.contract import calling, check_flow, check_tensor
 from compiler.errors import CreditError
 from compiler.flow import Flow
 from compiler.sites import FLAT, RANDOM, Site
@@ -22,7 +23,7 @@ class Arrival:
     """What a site knows when its displacement is there.
 
     ``h`` (a leaf that ``z`` was computed from), ``z``, ``phi`` to compute another value, ``skip``: whether a skip edge ends here.
-    ``parameters``: the activation's own (PReLU).
+    ``parameters``: the activation's own (PReLU). ``senders``: the sites (or ``output``) whose errors make the displacement.
     """
 
     site: Site
@@ -32,6 +33,7 @@ class Arrival:
     phi: Callable[[Tensor], Tensor]
     skip: bool
     parameters: Sequence[Tensor] = ()
+    senders: tuple[str, ...] = ()
 
     def back(self, vector: Flow) -> tuple[Flow, list[Tensor | None]]:
         """``vector * phi'(h)``, and the activation's own parameter gradients."""
@@ -77,11 +79,42 @@ def crediting(spec: type[Credit]) -> Callable[[Rule], Rule]:
 
 
 def credit(spec: Credit, arrival: Arrival) -> Credited:
-    """Apply the rule of a credit class."""
-    for cls in type(spec).__mro__:
-        if cls in CREDITS:
-            return CREDITS[cls](spec, arrival)
-    raise CreditError(f"Credit {type(spec).__name__} has no function. Register one with @crediting({type(spec).__name__}).")
+    """Apply the rule of a credit class.
+
+    Raises:
+        CreditError: the class has no rule, or one that fails or gives something else than fits the site.
+    """
+    rule = next((CREDITS[cls] for cls in type(spec).__mro__ if cls in CREDITS), None)
+    if rule is None:
+        raise CreditError(f"Credit {type(spec).__name__} has no function. Register one with @crediting({type(spec).__name__}).")
+    word = f"Credit {spec.kind!r} at site {arrival.site.name!r}"
+    wanted = f"It makes Credited(credit, error, parameters) of a displacement {list(arrival.displacement.value.shape)}."
+    with calling(word, wanted, CreditError, (arrival.displacement.value, arrival.h, arrival.z)):
+        done = rule(spec, arrival)
+    _check(done, word, arrival)
+    return done
+
+
+def _check(done: Any, word: str, arrival: Arrival) -> None:
+    """Refuse what is no ``Credited`` that fits its site."""
+    if not isinstance(done, Credited):
+        kind = "Tensor" if isinstance(done, Tensor) else type(done).__name__
+        raise CreditError(f"{word} gives a {kind}. Return Credited(credit=..., error=..., parameters=[...]).")
+    dtypes = (arrival.h.dtype, arrival.z.dtype)
+    check_flow(done.credit, word, "the credit", arrival.h, CreditError, dtypes)
+    check_flow(done.error, word, "the error that the site sends", arrival.z, CreditError, dtypes)
+    if done.target is not None:
+        check_tensor(done.target, word, "the target's pre-activation", arrival.h, CreditError, dtypes)
+    if done.discrepancy is not None and (not isinstance(done.discrepancy, Tensor) or done.discrepancy.numel() != 1):
+        raise CreditError(f"{word} gives a discrepancy that is no single number. Return a tensor, summed over the batch, or None.")
+    if len(done.parameters) > len(arrival.parameters):
+        raise CreditError(
+            f"{word} gives {len(done.parameters)} gradients for an activation with {len(arrival.parameters)} parameters. "
+            "Return what arrival.back(...) gives as its second result, or []."
+        )
+    for value, parameter in zip(done.parameters, arrival.parameters, strict=False):
+        if value is not None:
+            check_tensor(value, word, "the gradient of the activation's parameter", parameter, CreditError, ())
 
 
 def check_credit(spec: Credit, site: Site, wiring: str) -> None:

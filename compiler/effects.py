@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from compiler.taskgraph import RANDOM
+from compiler.collectives import arrives, launches
+from compiler.taskgraph import COMMUNICATION, RANDOM
 
 INPUTS = ("placeholder", "get_attr")
 
@@ -56,8 +57,9 @@ def effects(graph: fx.Graph) -> Effects:
         _visit(node, found, places)
         if node.op in INPUTS:
             kept.update(found.storages[node])
-    found.kept = frozenset(kept | found.views | {RANDOM})
-    found.sizes[RANDOM] = 0
+    communicates = {COMMUNICATION} if any(COMMUNICATION in effect.writes for effect in found.of.values()) else set()
+    found.kept = frozenset(kept | found.views | {RANDOM} | communicates)
+    found.sizes.update(dict.fromkeys({RANDOM} | communicates, 0))
     return found
 
 
@@ -68,6 +70,9 @@ def _visit(node: fx.Node, found: Effects, places: dict[int, str]) -> None:
         found.holders.setdefault(found.storages[node][0], []).append(node)
         return
     aliased, written = _schema(node, found) if node.op == "call_function" else ((), frozenset())
+    if arrives(node):  # which its schema does not say: until then the memory is being written
+        aliased = found.storages[node.all_input_nodes[0]]
+        written = frozenset(found.storages[node.all_input_nodes[0]])
     names: list[str] = []
     made: set[str] = set()
     for place, value in enumerate(values):
@@ -88,12 +93,12 @@ def _visit(node: fx.Node, found: Effects, places: dict[int, str]) -> None:
     if node.op not in INPUTS:
         reads = {name for source in node.all_input_nodes for name in found.storages[source] if name}
         reads |= {source.name for source in node.all_input_nodes if source.name in found.views}
-        random = {RANDOM} if draws(node) else set()
-        if not made | written | random:
+        outside = {RANDOM} if draws(node) else {COMMUNICATION} if launches(node) else set()
+        if not made | written | outside:
             made = {node.name}
             found.views.add(node.name)
             found.sizes[node.name] = 0
-        found.of[node] = Effect(frozenset(reads), frozenset(made | written | random), frozenset(made))
+        found.of[node] = Effect(frozenset(reads), frozenset(made | written | outside), frozenset(made))
 
 
 def _schema(node: fx.Node, found: Effects) -> tuple[tuple[str | None, ...], frozenset[str]]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import fx
+
 from compiler.dataflow import Dataflow
 from compiler.mirrors import FORWARD, Way
 from compiler.partition import Partition
@@ -60,6 +62,12 @@ class ErrorGraph:
     edges: dict[str, tuple[ErrorEdge, ...]]
     parameters: dict[str, ErrorParameter]
     mirrors: dict[Mirror, dict[str, str]]
+
+    def value(self, site: str) -> fx.Node:
+        """The node of a site's value, or of the output's pre-activation."""
+        if site != OUTPUT:
+            return self.sites[site].z
+        return next(region.head for region in self.parts.regions.values() if region.name == OUTPUT)
 
     def local_way(self, site: str) -> Way:
         """How credit runs through a site's own region: over mirrored weights under a mirror rule."""

@@ -45,3 +45,7 @@ class InputError(ErrorwireError):
 
 class WiringWarning(UserWarning):
     """A wiring that compiles but that its paper advises against for this model."""
+
+
+class WorldWarning(UserWarning):
+    """What several processes compute otherwise than one process with the joint batch would."""

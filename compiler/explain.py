@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from compiler.report import Report, ScheduleReport, SiteReport
+from compiler.report import Report, ScalingReport, ScheduleReport, SiteReport
 
 WIDTH = 132
 
@@ -16,6 +16,8 @@ def explain(report: Report, width: int = WIDTH) -> str:
     console.print(_table(report))
     for line in _summary(report):
         console.print(line, markup=False, soft_wrap=True)
+    console.print(_processes(report.scaling), markup=False, soft_wrap=True)
+    console.print(_speed_ups(report.scaling))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
@@ -73,6 +75,24 @@ def _schedule(own: ScheduleReport, bp: ScheduleReport) -> list[str]:
         f"{share:.0%} of the work's {_time(own.work_seconds)}",
         f"Predicted step    {times} streams; BP {_time(bp.predicted_seconds[1])} on 1 ({own.device})",
     ]
+
+
+def _processes(scaling: ScalingReport) -> str:
+    sums = "1 sum" if scaling.sums == 1 else f"{scaling.sums} sums"
+    return (
+        f"More processes    predicted below, each with this batch and a processor of its own; {_mega(scaling.summed_bytes)} MB a step in "
+        f"{sums} over {scaling.network}"
+    )
+
+
+def _speed_ups(scaling: ScalingReport) -> Table:
+    """The predicted speed-up by the number of processes."""
+    table = Table()
+    for heading in ("processes", "step", "samples a second", "speed-up"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for count, seconds in scaling.step_seconds.items():
+        table.add_row(str(count), _time(seconds), f"{scaling.samples_per_second[count]:,.0f}", f"{scaling.speed_up(count):.2f}")
+    return table
 
 
 def _time(seconds: float) -> str:

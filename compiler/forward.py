@@ -17,9 +17,11 @@ from compiler.capture import Capture
 from compiler.dataflow import Dataflow, op_name
 from compiler.errorgraph import ErrorGraph
 from compiler.formats import MemoryLayout, channels_last, like, map_order
+from compiler.joint import Joint
 from compiler.mirrors import LinearCall, Mirrored, Transport, mirrored_weights
 from compiler.partition import parameters_behind
 from compiler.sites import Site
+from compiler.syncnorm import joint_norm
 from wiring import Mirror
 
 
@@ -40,12 +42,16 @@ STRIDED = {"as_strided", "as_strided_copy", "as_strided_scatter", "view_as_compl
 
 
 class Forward:
-    """Values of nodes as they are computed, and leaves where regions are cut."""
+    """Values of nodes as they are computed, and leaves where regions are cut.
+
+    ``joint``: normalisations by the statistics of several processes' joint batch.
+    """
 
     def __init__(
         self, captured: Capture, flow: Dataflow, errors: ErrorGraph, tensors: Mapping[fx.Node, Any], parameters: Mapping[str, Tensor],
-        context: Callable[[], Any], layout: MemoryLayout = "preserve",
+        context: Callable[[], Any], layout: MemoryLayout = "preserve", joint: Mapping[fx.Node, Joint] | None = None,
     ) -> None:  # fmt: skip
+        self._joint = joint or {}
         self.captured, self.dataflow, self.errors, self.context = captured, flow, errors, context
         self.layout = layout
         self.parameters = {name: value.detach().requires_grad_(name in flow.trainable) for name, value in parameters.items()}
@@ -111,14 +117,20 @@ class Forward:
             return Mirrored.apply(call, *(self._read(node, source) for source in sources))  # type: ignore[no-untyped-call]
         if op_name(node) in self._passable and node in self.errors.parts.owner:
             return self._passed(node)
-        return self.call(node, lambda source: self._read(node, source))
+        return self.operate(node, lambda source: self._read(node, source))
+
+    def operate(self, node: fx.Node, read: Callable[[fx.Node], Any]) -> Any:
+        """What a node's operator makes of the values that ``read`` gives, with the joint batch's statistics where it normalises by them."""
+        if node in self._joint:
+            return joint_norm(node, fx.map_arg(node.args, read), self._joint[node], self.transport)
+        return self.call(node, read)
 
     def _passed(self, node: fx.Node) -> Any:
         """An operator that some error passes by."""
         source = node.all_input_nodes[0]
 
         def run(value: Tensor) -> Any:
-            return self.call(node, lambda other: value if other is source else self._read(node, other))
+            return self.operate(node, lambda other: value if other is source else self._read(node, other))
 
         return Detour(node, self.transport).run(run, self._read(node, source))
 

@@ -118,3 +118,25 @@ def plain_dtypes() -> Iterator[None]:
     """No ambient autocast while exporting: the step is traced under it instead, where its casts are differentiated."""
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         yield
+
+
+@contextmanager
+def one_batch_norm() -> Iterator[None]:
+    """``SyncBatchNorm`` as the one operator that ``BatchNorm`` is, while a model is captured: the step makes its statistics joint."""
+    original = nn.SyncBatchNorm.forward
+
+    def forward(self: nn.SyncBatchNorm, x: torch.Tensor) -> torch.Tensor:
+        self._check_input_dim(x)
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        kept = not self.training or self.track_running_stats
+        mean, var = (self.running_mean, self.running_var) if kept else (None, None)
+        momentum = 0.0 if self.momentum is None else self.momentum
+        own = self.training or (mean is None and var is None)
+        return torch.batch_norm(x, self.weight, self.bias, mean, var, own, momentum, self.eps, torch.backends.cudnn.enabled)
+
+    nn.SyncBatchNorm.forward = forward  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        nn.SyncBatchNorm.forward = original  # type: ignore[method-assign]

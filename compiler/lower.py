@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from compiler.example import Inputs
 from compiler.groupnorm import ask_for_input_gradients
 from compiler.halves import Half, cut
+from compiler.joint import samples_input
 from compiler.lowered import Halves, Layout, Lowered
 from compiler.plan import Plan
 from compiler.reuse import reuse_memory
@@ -44,10 +45,10 @@ def lower(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool
     module.graph.lint()
     module.recompile()
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
-    before = len(placeholders) - sum(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(labels))
     places = [place for place, leaf in enumerate(pytree.tree_leaves(labels)) if isinstance(leaf, Tensor)]
-    labelled = {node: place for place, node in zip(places, placeholders[before:], strict=True)}
-    return Lowered(module, layout, tuple(class_labels(module.graph, labelled)), inputs, labels)
+    end = len(placeholders) - (plan.world is not None)
+    labelled = {node: place for place, node in zip(places, placeholders[end - len(places) : end], strict=True)}
+    return Lowered(module, layout, tuple(class_labels(module.graph, labelled)), inputs, labels, plan.batch, plan.world)
 
 
 def lower_halves(plan: Plan, tensors: Tensors, inputs: Inputs, labels: tuple[Tensor, Tensor]) -> Halves:
@@ -72,26 +73,29 @@ def _half(module: fx.GraphModule, part: Half, names: tuple[str, ...], inputs: In
 
 def _traced(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool) -> tuple[fx.GraphModule, Layout]:
     """One step as a flat graph, simplified, with independent results apart; nothing works in place yet."""
-    layout: dict[str, tuple[str, ...]] = {}
+    layout: dict[str, tuple[Any, ...]] = {}
     label_leaves, label_spec = pytree.tree_flatten(labels)
     places = [place for place, leaf in enumerate(label_leaves) if isinstance(leaf, Tensor)]
     counts = (len(tensors.parameters), len(tensors.buffers), len(tensors.synapses), len(inputs.tensors()), len(places))
+    world = [] if plan.world is None else [samples_input(plan.batch, inputs.device())]
 
     def step(*flat: Tensor) -> list[Tensor]:
-        parameters, buffers, synapses, data, targets = _split(flat, counts)
+        parameters, buffers, synapses, data, targets, samples = _split(flat, (*counts, len(world)))
         bound = _bind(plan, dict(zip(tensors.buffers, buffers, strict=True)), inputs, data)
         leaves = list(label_leaves)
         for place, target in zip(places, targets, strict=True):
             leaves[place] = target
         traced = Step(
-            plan, bound, dict(zip(tensors.parameters, parameters, strict=True)), dict(zip(tensors.synapses, synapses, strict=True))
-        )
+            plan, bound, dict(zip(tensors.parameters, parameters, strict=True)), dict(zip(tensors.synapses, synapses, strict=True)),
+            *samples,
+        )  # fmt: skip
         results = traced.run(pytree.tree_unflatten(leaves, label_spec))
         named = {
             "gradients": results.gradients, "error_gradients": results.error_gradients, "new_buffers": results.buffers,
             "credits": results.credits if probe else {},
         }  # fmt: skip
         layout.update({key: tuple(values) for key, values in named.items()})
+        layout["sums"] = () if traced.buckets is None else tuple(traced.buckets.sent)
         return [
             results.loss.detach(),
             results.output,
@@ -100,7 +104,7 @@ def _traced(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bo
         ]
 
     flat = [*tensors.parameters.values(), *tensors.buffers.values(), *tensors.synapses.values(), *inputs.tensors()]
-    flat += [label_leaves[place] for place in places]
+    flat += [*(label_leaves[place] for place in places), *world]
     with _differentiable(), traceback.preserve_node_meta():
         flat = [value.clone() if value.is_inference() else value for value in flat]
         module = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)(*flat)

@@ -11,15 +11,17 @@ from compiler.example import Inputs
 from compiler.signal import ClassLabels
 from compiler.taskgraph import TaskGraph
 from compiler.tasks import task_graph
+from compiler.world import World
 
 
 @dataclass(frozen=True)
 class Layout:
     """The order of a traced step's inputs and results.
 
-    Inputs: ``parameters``, ``buffers``, ``synapses`` by name, then the tensors of the model's inputs, then those of the labels.
+    Inputs: ``parameters``, ``buffers``, ``synapses`` by name, then the tensors of the model's inputs, then those of the labels, and in
+    a world of several processes the number of samples that this one's shard counts for.
     Results: loss, output, total discrepancy, ``gradients``, ``error_gradients``, ``new_buffers``, and where the step is probed
-    the credit of each of ``credits``.
+    the credit of each of ``credits``. ``sums``: in a world, what is summed over the processes, by buckets in the order of launching.
     """
 
     parameters: tuple[str, ...]
@@ -29,17 +31,23 @@ class Layout:
     error_gradients: tuple[str, ...] = ()
     new_buffers: tuple[str, ...] = ()
     credits: tuple[str, ...] = ()
+    sums: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """A traced step: ``module(*inputs)`` computes it. ``class_labels``: what to check labels for."""
+    """A traced step: ``module(*inputs)`` computes it. ``class_labels``: what to check labels for.
+
+    ``batch``: its ``N``, of this process alone. ``world``: the processes that run it together.
+    """
 
     module: fx.GraphModule
     layout: Layout
     class_labels: tuple[ClassLabels, ...]
     inputs: Inputs
     labels: Any
+    batch: int = 0
+    world: World | None = None
 
     @property
     def device(self) -> torch.device:
@@ -68,3 +76,8 @@ class Halves:
     behind: tuple[int, ...]
     layout: Layout
     batch: int
+
+    @cached_property
+    def renewed(self) -> frozenset[int]:
+        """The places among the step's inputs of the buffers that the forward half renews."""
+        return frozenset(len(self.layout.parameters) + self.layout.buffers.index(name) for name in self.layout.new_buffers)

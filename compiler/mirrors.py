@@ -47,20 +47,23 @@ class Way:
 
 
 class Transport:
-    """The way of the backward pass that is being traced, and the weights that it reads; ``None`` stands for the forward ones."""
+    """The way of the backward pass that is being traced, and the weights that it reads; ``None`` stands for the forward ones.
+
+    ``scale``: from what the pass carries to errors of one sample.
+    """
 
     def __init__(self) -> None:
-        self.way = Way()
+        self.way, self.scale = Way(), 1.0
         self._weights: Weights | None = None
 
     @contextmanager
-    def through(self, way: Way, weights: Weights | None) -> Iterator[None]:
-        before = self.way, self._weights
-        self.way, self._weights = way, weights
+    def through(self, way: Way, weights: Weights | None, scale: float) -> Iterator[None]:
+        before = self.way, self._weights, self.scale
+        self.way, self._weights, self.scale = way, weights, scale
         try:
             yield
         finally:
-            self.way, self._weights = before
+            self.way, self._weights, self.scale = before
 
     def weight(self, node: fx.Node, own: Tensor) -> Tensor:
         """The value that stands for ``node`` in an input gradient."""

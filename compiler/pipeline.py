@@ -25,6 +25,8 @@ from compiler.planning import scheduled
 from compiler.resolve import resolve
 from compiler.signal import Loss, error_scale, loss_name
 from compiler.sites import PIECEWISE
+from compiler.statistics import check_statistics, joint_norms
+from compiler.world import World
 from wiring import OUTPUT, Wiring
 from wiring.match import fits_any
 
@@ -39,6 +41,7 @@ class Source:
     output: Output
     autocast: torch.dtype | None
     layout: MemoryLayout = "preserve"
+    world: World | None = None
 
 
 def plan(source: Source, inputs: Inputs, labels: Any, sure: bool = False) -> Plan:
@@ -61,9 +64,12 @@ def plan(source: Source, inputs: Inputs, labels: Any, sure: bool = False) -> Pla
     if not sure:
         check_batch_axes(source.model, source.output, inputs, errors)
     _warn(source.wiring, errors)
+    joint = joint_norms(captured, source.model, source.world)
+    if source.world is not None and not sure:
+        check_statistics(captured, flow, joint)
     device = inputs.device()
     scale, context = error_scale(source.loss, batch), _context(source, device)
-    return Plan(captured, flow, errors, source.wiring, source.loss, batch, scale, context, source.layout)
+    return Plan(captured, flow, errors, source.wiring, source.loss, batch, scale, context, source.layout, source.world, joint)
 
 
 def trace(source: Source, planned: Plan, inputs: Inputs, labels: Any, probe: bool) -> Lowered:

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from torch import fx
+
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow
 from compiler.errorgraph import ErrorGraph
 from compiler.formats import MemoryLayout
 from compiler.signal import Loss
+from compiler.world import World
 from wiring import Wiring
 
 
@@ -16,7 +19,8 @@ from wiring import Wiring
 class Plan:
     """Everything that the trace of a step depends on. ``scale``: from ``dloss/dv`` to an error; ``batch``: its ``N``.
 
-    ``layout``: the memory format in which maps are computed.
+    ``layout``: the memory format in which maps are computed. ``world``: the processes that learn together;
+    ``joint_norms``: batch norms that use the statistics of their joint batch.
     """
 
     captured: Capture
@@ -28,3 +32,5 @@ class Plan:
     scale: float
     context: Callable[[], Any]
     layout: MemoryLayout = "preserve"
+    world: World | None = None
+    joint_norms: frozenset[fx.Node] = frozenset()

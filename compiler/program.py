@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,13 +22,15 @@ from compiler.outside import Outside
 from compiler.pipeline import Source, plan, trace, trace_halves
 from compiler.plan import Plan
 from compiler.planning import scheduled
-from compiler.report import Report
+from compiler.report import Report, ScalingReport
 from compiler.reporting import backpropagation, report
-from compiler.roofline import Roofline
+from compiler.roofline import Roofline, roofline
+from compiler.scaling import PROCESSES, scaling
 from compiler.schedule import Schedule
 from compiler.signal import Loss
 from compiler.starts import start
 from compiler.verify import verify as verify_tasks
+from compiler.world import World
 from wiring import Wiring
 
 
@@ -44,8 +47,8 @@ class UpdateProgram:
         self._steps: dict[tuple[Signature, bool], Lowered] = {}
         self._halves: dict[Signature, Halves] = {}
         self.plan: Plan = plan(source, inputs, labels)
-        self.lowered: Lowered = trace(source, self.plan, inputs, labels, probe=False)
-        self._steps[signature(inputs, labels, self._modules), False] = self.lowered
+        self._example = signature(inputs, labels, self._modules)
+        self._unlabelled = signature(inputs, None, self._modules)
         self._probed: Lowered | None = None
 
     @property
@@ -57,6 +60,13 @@ class UpdateProgram:
     def wiring(self) -> Wiring:
         """What it was compiled with."""
         return self.source.wiring
+
+    @functools.cached_property
+    def lowered(self) -> Lowered:
+        """The example's step, traced when it is first asked for: an attached model never does."""
+        found = trace(self.source, self.plan, self.inputs, self.labels, probe=False)
+        self._steps[self._example, False] = found
+        return found
 
     @property
     def error_parameters(self) -> dict[str, ErrorParameter]:
@@ -78,11 +88,14 @@ class UpdateProgram:
         inputs = Inputs.of(x)
         key = signature(inputs, y, self._modules), probe
         known = self._steps.get(key)
+        if known is None and key[0] == self._example:
+            known = self._steps[key] = self.probed() if probe else self.lowered
         if known is None:
             self._check(inputs, y)
             planned = plan(self.source, inputs, y, sure=True)
             self._check_synapses(planned)
             known = self._steps[key] = trace(self.source, planned, inputs, y, probe)
+            self._check_sums(known)
         return known
 
     def halves(self, x: Any) -> Halves:
@@ -97,9 +110,12 @@ class UpdateProgram:
         known = self._halves.get(key)
         if known is None:
             self._check_inputs(inputs)
-            source = dataclasses.replace(self.source, loss=Outside())
-            planned = plan(source, inputs, None, sure=True)
-            self._check_synapses(planned)
+            source = dataclasses.replace(self.source, loss=Outside(), world=None)
+            if key == self._unlabelled and isinstance(self.source.loss, Outside):
+                planned = self.plan
+            else:
+                planned = plan(source, inputs, None, sure=True)
+                self._check_synapses(planned)
             known = self._halves[key] = trace_halves(source, planned, inputs)
         return known
 
@@ -142,6 +158,19 @@ class UpdateProgram:
         """The report as text for people."""
         return explain(self.report())
 
+    def scaling(self, processes: Sequence[int] = PROCESSES, cost: Roofline | None = None) -> ScalingReport:
+        """How many samples a second several processes would learn from, each with the example's batch and a processor of its own.
+
+        Arguments:
+            cost: the cost model of a processor and of the network to the others; default: measured here, over loopback.
+
+        Raises:
+            CompileError: fewer than one process.
+        """
+        if any(count < 1 for count in processes):
+            raise CompileError(f"A step cannot run on {min(processes)} processes. Ask for 1 or more.")
+        return scaling(self.lowered, self.error_parameters, cost or roofline(self.lowered.device, 1), processes)
+
     def schedule(self, streams: int = 1, cost: Roofline | None = None) -> Schedule:
         """The example's step on ``streams`` streams, as the executors run it; verified.
 
@@ -182,6 +211,14 @@ class UpdateProgram:
             )
         for number, (a, b) in enumerate(zip(want, got, strict=True)):
             _same_kind(a, b, f"Input {number}", InputError)
+
+    def _check_sums(self, known: Lowered) -> None:
+        """Processes whose shards have other shapes must put the same into the same buckets."""
+        if known.layout.sums != self.lowered.layout.sums:
+            raise CompileError(
+                "A batch of this shape finishes its updates in another order than the example's, so processes with shards of other shapes "
+                "would sum what does not belong together. Pad all shards to one shape."
+            )
 
     def _check_synapses(self, planned: Plan) -> None:
         for name, parameter in planned.errors.parameters.items():
@@ -230,6 +267,7 @@ def compile(
     output: Output = None,
     autocast: torch.dtype | None = None,
     layout: MemoryLayout = "preserve",
+    world: World | None = None,
 ) -> UpdateProgram:
     """Compile a model and a wiring into an update program.
 
@@ -245,6 +283,8 @@ def compile(
             with channels innermost, in which convolutions and batch norms are faster (on CPUs, and on GPUs in half precision),
             whatever the format of the model and the batch: the same numbers up to rounding, since sums run in another order,
             and up to dropout on maps, which draws its mask in another order. Models and batches stay as they are.
+        world: processes that learn this model together, each from its own shard of every batch: the program sums updates, loss and
+            discrepancy over them. Each of them compiles the same model and wiring, with an example of its own shard.
 
     Raises:
         CompileError: one of its kinds, naming the thing, the reason and the way out; itself for an unknown ``layout``.
@@ -257,4 +297,6 @@ def compile(
     device = inputs.device().type
     if autocast is None and torch.is_autocast_enabled(device):
         autocast = torch.get_autocast_dtype(device)
-    return UpdateProgram(Source(model, wiring, loss, output, autocast, layout), inputs, example[1])
+    program = UpdateProgram(Source(model, wiring, loss, output, autocast, layout, world), inputs, example[1])
+    program.step(inputs, example[1])  # some errors are seen by tracing alone, and they belong here
+    return program

@@ -52,6 +52,25 @@ class ScheduleReport(Record):
     predicted_seconds: dict[int, float]
 
 
+class ScalingReport(Record):
+    """The program on several processes, each with the step's batch and a processor of its own, by the cost model.
+
+    ``network``: what lies between them. ``sums``, ``summed_bytes``: collectives of a step, and the bytes that each process puts into
+    them. ``step_seconds``, ``samples_per_second``: by the number of processes; the latter of all together.
+    """
+
+    network: str
+    sums: int
+    summed_bytes: int
+    step_seconds: dict[int, float]
+    samples_per_second: dict[int, float]
+
+    def speed_up(self, processes: int) -> float:
+        """How many times as many samples a second as one process."""
+        alone = self.samples_per_second[1]
+        return self.samples_per_second[processes] / alone if alone else 1.0
+
+
 class Report(Record):
     """A program. Numbers of parameters count single numbers; ``flops`` one step; ``*_bytes`` activations live at the peak.
 
@@ -79,3 +98,4 @@ class Report(Record):
     bp_peak_activation_bytes: int
     schedule: ScheduleReport
     bp_schedule: ScheduleReport
+    scaling: ScalingReport

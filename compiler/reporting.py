@@ -8,9 +8,11 @@ from compiler.analysis import Reach
 from compiler.cost import flops, peak_activation_bytes
 from compiler.errorgraph import ErrorEdge
 from compiler.planning import predicted
-from compiler.report import EdgeReport, Report, SiteReport
+from compiler.report import EdgeReport, Locking, Report, SiteReport
+from compiler.roofline import roofline
+from compiler.scaling import PROCESSES, scaling
 from compiler.sites import FLAT
-from wiring import Gradient, Mirror, Recursive, Sites, Wiring, bp
+from wiring import OUTPUT, Gradient, Mirror, Recursive, Sites, Wiring, bp
 
 if TYPE_CHECKING:
     from compiler.program import UpdateProgram
@@ -61,6 +63,7 @@ def report(program: "UpdateProgram") -> Report:
         bp_peak_activation_bytes=peak_activation_bytes(twin.module.graph, twin.tasks),
         schedule=predicted(lowered),
         bp_schedule=predicted(twin),
+        scaling=scaling(lowered, errors.parameters, roofline(lowered.device, 1), PROCESSES),
     )
 
 
@@ -85,8 +88,15 @@ def _site(program: "UpdateProgram", name: str, reach: Reach) -> SiteReport:
         edges=edges,
         error_parameters=sum(math.prod(errors.parameters[parameter].shape) for parameter in owned),
         parameters=tuple(p for p in errors.parts.regions[site.h].parameters if p in program.lowered.layout.gradients),
-        locking=reach.locking(name) if name in reach.credits else None,
+        locking=_locking(edges, name, reach),
     )
+
+
+def _locking(edges: tuple[EdgeReport, ...], name: str, reach: Reach) -> Locking | None:
+    """What a site's credit waits for: another site that it hears, whatever that one computes, or what the step shows."""
+    if name not in reach.credits:
+        return None
+    return "locked" if any(edge.source != OUTPUT for edge in edges) else reach.locking(name)
 
 
 def _edge(program: "UpdateProgram", edge: ErrorEdge) -> EdgeReport:

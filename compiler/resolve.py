@@ -8,14 +8,15 @@ import networkx as nx
 from compiler.blocks import block_levels, residual_sums
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow, channel_dim, shape
+from compiler.drawn import edges_into, synapse_shape
 from compiler.errorgraph import ErrorEdge, ErrorGraph, ErrorParameter, mode
 from compiler.errors import EdgeError, SiteError
 from compiler.hebbian import check_hebbian
 from compiler.mirrors import mirrored_weights
 from compiler.partition import Partition, check_steps, partition
 from compiler.sites import Found, Site, find_sites
-from compiler.synapses import Port, by_shape, find_operator
-from wiring import OUTPUT, Edge, Explicit, LikeForward, Mirror, Rule, SiteStructure, Wiring
+from compiler.synapses import Port, by_shape
+from wiring import OUTPUT, Edge, LikeForward, Mirror, Rule, SiteStructure, Wiring
 from wiring.match import fits_any
 
 
@@ -32,7 +33,7 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> Er
     parts = partition(captured, flow, found.sites, found.v)
     structure = _structure(captured, flow, found, parts, wiring)
     rules = _rules(wiring, structure)
-    dropped = {site for site in structure.sites if rules[site].topology.senders(site, structure) is None}
+    dropped = {site for site in structure.sites if edges_into(site, rules[site].topology, structure) is None}
     if dropped:
         kept = tuple(site for site in found.sites if site.name not in dropped)
         found = replace(found, sites=kept, sums={node: name for node, name in found.sums.items() if name not in dropped})
@@ -47,9 +48,8 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> Er
     _refuse_cycles(edges, wiring)
     mirrors, parameters = _mirror_parameters(captured, flow, parts, edges, rules)
     for edge in (edge for arriving in edges.values() for edge in arriving if edge.parameter is not None):
-        operator = find_operator(edge.synapse)
-        sized = operator.shape(edge.synapse, ports[edge.source], ports[edge.target])
         name = edge.parameter or ""
+        sized = synapse_shape(edge.synapse, ports[edge.source], ports[edge.target])
         parameters[name] = ErrorParameter(name, sized, edge.synapse, edge.plasticity, source=ports[edge.source])
     used = {name: rules[name] for name in (*structure.sites, OUTPUT)}
     return ErrorGraph(flow, structure, parts, sites, ports, used, edges, parameters, mirrors)
@@ -121,12 +121,8 @@ def _check_batch(port: Port) -> None:
 
 
 def _edges(site: str, structure: SiteStructure, rule: Rule, ports: Mapping[str, Port], wiring: Wiring) -> tuple[ErrorEdge, ...]:
-    topology = rule.topology
-    drawn: Sequence[Edge]
-    if isinstance(topology, Explicit):
-        drawn = [edge for edge in (_named(edge, structure, wiring) for edge in topology.edges) if edge.target == site]
-    else:
-        drawn = [Edge(source=source, target=site) for source in topology.senders(site, structure) or ()]
+    every = edges_into(site, rule.topology, structure) or ()
+    drawn = [edge for edge in (_named(edge, structure, wiring) for edge in every) if edge.target == site]
     edges = []
     for edge in drawn:
         adjacent = structure.forward.has_edge(site, edge.source)

@@ -21,6 +21,7 @@ from torch import fx
 
 from compiler.errors import CompileError
 from compiler.measuring import measure
+from compiler.network import LOOPBACK, Network
 from compiler.work import Rate, work
 from wiring.spec import Record
 
@@ -35,7 +36,7 @@ class Roofline(Record):
     ``rates``: by kind of work, for matrix products and convolutions by kind and dtype, as ``matmul float32``. A dtype that is not
     there counts as float32, a kind that is not there as elementwise.
     ``launch``: seconds of an operator call with nothing to do. ``wait``: seconds that a hand-over between two streams costs.
-    ``threads``: of one operator on a CPU. ``version``: torch's.
+    ``threads``: of one operator on a CPU. ``version``: torch's. ``network``: to other processes; not measured here, but given.
     """
 
     device: str
@@ -45,6 +46,7 @@ class Roofline(Record):
     launch: Seconds
     wait: Seconds
     suite: Literal[1] = 1
+    network: Network = LOOPBACK
 
     @model_validator(mode="after")
     def _has_elementwise(self) -> Self:
@@ -156,7 +158,7 @@ def _write(path: Path, found: Roofline) -> None:
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(found.model_dump_json(indent=2))
+        temporary.write_text(found.model_dump_json(indent=2, exclude={"network"}))
         os.replace(temporary, path)
     except OSError:
         with suppress(OSError):

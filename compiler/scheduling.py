@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
 from compiler.errors import ScheduleError
+from compiler.network import ALONE, Transfers
 from compiler.schedule import MOST_STREAMS, Action, Free, Launch, Record, Schedule, Wait
 from compiler.simulation import followers, to_exit
 from compiler.taskgraph import Task, TaskGraph
@@ -30,10 +31,13 @@ START = -1
 """The position of the start of the step, before the first action."""
 
 
-def schedule(graph: TaskGraph, seconds: Mapping[str, float], streams: int, wait: float = 0.0) -> Schedule:
+def schedule(
+    graph: TaskGraph, seconds: Mapping[str, float], streams: int, wait: float = 0.0, transfers: Transfers = ALONE
+) -> Schedule:
     """Place the tasks of ``graph`` on ``streams`` streams.
 
     ``seconds``: what each task takes, by its name. ``wait``: seconds that a hand-over from one stream to another costs.
+    ``transfers``: what is on its way to other processes while tasks run.
     One stream runs the tasks in program order and frees every storage right behind its last access. On several, a side stream
     that is used at all forks from stream 0 and is joined by it at the end; every storage that a task makes and the graph does not
     keep is freed. The same arguments give the same schedule.
@@ -46,12 +50,12 @@ def schedule(graph: TaskGraph, seconds: Mapping[str, float], streams: int, wait:
         for task in graph.tasks:
             emission.launch(task, 0, [])
     else:
-        _place(graph, seconds, wait, emission)
+        _place(graph, seconds, wait, emission, transfers)
     return emission.finish()
 
 
-def _place(graph: TaskGraph, seconds: Mapping[str, float], wait: float, emission: "_Emission") -> None:
-    queue = _Queue(graph, seconds, WINDOW * emission.streams)
+def _place(graph: TaskGraph, seconds: Mapping[str, float], wait: float, emission: "_Emission", transfers: Transfers) -> None:
+    queue = _Queue(graph, seconds, WINDOW * emission.streams, transfers)
     available = [0.0] + [wait] * (emission.streams - 1)  # a side stream begins with a hand-over from stream 0
     launched: dict[str, int] = {}
     ends: dict[int, float] = {}
@@ -69,17 +73,19 @@ def _place(graph: TaskGraph, seconds: Mapping[str, float], wait: float, emission
             choices.append((moment, stream != home, stream))
         moment, _, stream = min(choices)
         position = launched[task.name] = emission.launch(task, stream, needs)
-        available[stream] = ends[position] = moment + seconds[task.name]
+        arrival = max((ends[launched[name]] + transfers.lag(name, task.name) for name in graph.dependences[task.name]), default=0.0)
+        available[stream] = ends[position] = max(moment, arrival) + seconds[task.name]
         queue.launched(task, ends[position])
 
 
 class _Queue:
     """Tasks whose dependences are launched: those that could start, longest path first, and those that could not yet."""
 
-    def __init__(self, graph: TaskGraph, seconds: Mapping[str, float], window: int) -> None:
+    def __init__(self, graph: TaskGraph, seconds: Mapping[str, float], window: int, transfers: Transfers) -> None:
         self._tasks = graph.tasks
         self._window = window
-        self._rest = to_exit(graph, seconds)
+        self._transfers = transfers
+        self._rest = to_exit(graph, seconds, transfers)
         self._followers = followers(graph)
         self._place = {task.name: place for place, task in enumerate(graph.tasks)}
         self._missing = {task.name: len(graph.dependences[task.name]) for task in graph.tasks}
@@ -110,7 +116,7 @@ class _Queue:
             self._first += 1
         for name in self._followers[task.name]:
             self._missing[name] -= 1
-            self._arrival[name] = max(self._arrival[name], end)
+            self._arrival[name] = max(self._arrival[name], end + self._transfers.lag(task.name, name))
             if not self._missing[name]:
                 heappush(self._beyond, self._place[name])
         self._open()

@@ -16,9 +16,13 @@ Loss = Callable[[Any, Any], Tensor]
 
 def error_scale(loss: Loss, batch: int) -> float:
     """``N`` for a loss that is a mean, 1 for a sum: the factor from ``dloss/dv`` to the error of one sample."""
+    return 1.0 if sums(loss) else float(batch)
+
+
+def sums(loss: Loss) -> bool:
+    """Whether a loss is a sum over the batch, as its ``reduction`` says; else it is taken for a mean."""
     keywords = loss.keywords if isinstance(loss, functools.partial) else {}
-    reduction = getattr(loss, "reduction", keywords.get("reduction", "mean"))
-    return 1.0 if reduction == "sum" else float(batch)
+    return bool(getattr(loss, "reduction", keywords.get("reduction", "mean")) == "sum")
 
 
 def one_hot(labels: Any, v: Tensor) -> Tensor:

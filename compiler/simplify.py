@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from compiler.collectives import arrives
 from compiler.effects import INPUTS
 
 aten = torch.ops.aten
@@ -17,30 +18,45 @@ Rule = Callable[[fx.Node], fx.Node | None]
 
 def simplify(graph: fx.Graph) -> None:
     """Apply every rule once, in order, and drop what the wiring does not use."""
-    graph.eliminate_dead_code()
+    graph.eliminate_dead_code(needed)
     for node in list(graph.nodes):
         rule = RULES.get(node.target)
         stands = rule(node) if rule is not None else None
         if stands is not None:
             node.replace_all_uses_with(stands)
-    graph.eliminate_dead_code()
+    graph.eliminate_dead_code(needed)
     _results_apart(graph)
 
 
+def needed(node: fx.Node) -> bool:
+    """Whether a node does something even where nobody reads it. Waiting for a collective does not: nobody launches it then."""
+    return node.is_impure() and not arrives(node)
+
+
 def _results_apart(graph: fx.Graph) -> None:
-    """Copy a result that lies in the memory of an input or of an earlier result: who adds to one must not change the other."""
+    """Copy a result that lies in the memory of an input or of an earlier result: who adds to one must not change the other.
+
+    What arrives from other processes in one bucket lies side by side.
+    """
     output = next(iter(reversed(graph.nodes)))
-    taken = {_memory(node) for node in graph.nodes if node.op in INPUTS}
+    buckets = {_memory(node) for node in graph.nodes if arrives(node)}
+    taken = {_place(node, buckets) for node in graph.nodes if node.op in INPUTS}
     results: list[Any] = []
     for result in output.args[0]:
-        if _memory(result) in taken:
+        if _place(result, buckets) in taken:
             with graph.inserting_before(output):
                 own = graph.call_function(aten.clone.default, (result,))
             own.meta = {**result.meta, "val": result.meta["val"].clone()}
             result = own
-        taken.add(_memory(result))
+        taken.add(_place(result, buckets))
         results.append(result)
     output.args = (results,)
+
+
+def _place(node: Any, buckets: set[int | None]) -> tuple[int | None, int]:
+    """The memory of a value, in a bucket its place there."""
+    memory = _memory(node)
+    return memory, node.meta["val"].storage_offset() if memory in buckets else 0
 
 
 def _memory(node: Any) -> int | None:

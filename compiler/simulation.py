@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from compiler.errors import ScheduleError
+from compiler.network import ALONE, Transfers
 from compiler.schedule import Launch, Record, Schedule, Wait
 from compiler.taskgraph import TaskGraph
 
@@ -19,22 +20,29 @@ class Span:
     end: float
 
 
-def simulate(graph: TaskGraph, schedule: Schedule, seconds: Mapping[str, float], wait: float = 0.0) -> tuple[Span, ...]:
+def simulate(
+    graph: TaskGraph, schedule: Schedule, seconds: Mapping[str, float], wait: float = 0.0, transfers: Transfers = ALONE
+) -> tuple[Span, ...]:
     """When each task runs if every launch takes its ``seconds``, in the order of the launches.
 
     ``wait``: the seconds that a hand-over costs, from the moment when an event is reached to the other stream's going on; a wait for
     an event of the same stream costs nothing. Records and frees take no time. The schedule has passed ``verify``.
+    ``transfers``: what is on its way to other processes meanwhile; a task that waits for it lasts until it has arrived.
     Raises ``ScheduleError`` where a task has no seconds, or less than none.
     """
     checked(graph, seconds)
     clock = [0.0] * schedule.streams
     reached: dict[int, tuple[float, int]] = {}
     spans: list[Span] = []
+    line, arrival = 0.0, dict[str, float]()
     for action in schedule.actions:
         now = clock[action.stream]
         if isinstance(action, Launch):
-            spans.append(Span(action.task, action.stream, now, now + seconds[action.task]))
+            here = max([now, *(arrival[task] for task in transfers.awaited.get(action.task, ()))])
+            spans.append(Span(action.task, action.stream, now, here + seconds[action.task]))
             clock[action.stream] = spans[-1].end
+            if action.task in transfers.seconds:
+                line = arrival[action.task] = max(line, spans[-1].end) + transfers.seconds[action.task]
         elif isinstance(action, Record):
             reached[action.event] = now, action.stream
         elif isinstance(action, Wait):
@@ -89,13 +97,15 @@ def width(graph: TaskGraph, seconds: Mapping[str, float]) -> int:
     return widest
 
 
-def to_exit(graph: TaskGraph, seconds: Mapping[str, float]) -> dict[str, float]:
+def to_exit(graph: TaskGraph, seconds: Mapping[str, float], transfers: Transfers = ALONE) -> dict[str, float]:
     """For each task the seconds of the longest dependent chain that begins with it, its own included."""
     checked(graph, seconds)
     behind = followers(graph)
     rest: dict[str, float] = {}
     for task in reversed(graph.tasks):
-        rest[task.name] = seconds[task.name] + max((rest[name] for name in behind[task.name]), default=0.0)
+        rest[task.name] = seconds[task.name] + max(
+            (rest[name] + transfers.lag(task.name, name) for name in behind[task.name]), default=0.0
+        )
     return rest
 
 

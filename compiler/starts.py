@@ -6,7 +6,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from compiler.contract import calling, check_tensor
 from compiler.errorgraph import ErrorParameter
+from compiler.errors import EdgeError
 from compiler.formats import like
 from compiler.synapses import draw, find_operator
 from wiring import LikeForward, Mirror
@@ -30,4 +32,8 @@ def _one(parameter: ErrorParameter, forward: Mapping[str, Tensor], seed: int) ->
         value = value if parameter.mirrors is None else like(value, forward[parameter.mirrors])
         return value.abs() if synapse.weights == "sign" else value
     assert parameter.source is not None
-    return find_operator(synapse).start(synapse, parameter.shape, parameter.source, generator)
+    word = f"The operator of synapse {synapse.kind!r} of edge {parameter.name!r}"
+    with calling(word, "Draw first values of E from the generator in start(spec, shape, source, generator).", EdgeError):
+        value = find_operator(synapse).start(synapse, parameter.shape, parameter.source, generator)
+    check_tensor(value, word, "first values of E", torch.empty(parameter.shape, device="meta"), EdgeError, ())
+    return value

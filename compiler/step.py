@@ -11,24 +11,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.fx.traceback as traceback
 from torch import Tensor, fx
 
 from compiler.backward import Backward
+from compiler.buckets import Buckets
 from compiler.credit import Arrival, credit
+from compiler.elsewhere import forward_map
 from compiler.errorgraph import ErrorEdge
 from compiler.errors import LabelError, LossError
 from compiler.flow import Flow, plus
-from compiler.formats import in_order, like, map_order
+from compiler.formats import like
 from compiler.forward import Forward
+from compiler.joint import Joint
 from compiler.noise import noise_update
 from compiler.outside import Outside
 from compiler.partition import Region
 from compiler.plan import Plan
-from compiler.plasticity import Receiver, mirror_factor, post_synaptic
-from compiler.signal import loss_name, one_hot
+from compiler.plasticity import Plastic, Receiver, learned, mirror_factor
+from compiler.signal import loss_name, one_hot, sums
 from compiler.sites import Site
-from compiler.synapses import find_operator
+from compiler.statistics import differs
+from compiler.tracing import task
+from compiler.transmission import sender_of, transmit, unread
 from wiring import OUTPUT, NoiseMirror
 
 
@@ -52,10 +56,14 @@ class Step:
     """
 
     def __init__(
-        self, plan: Plan, tensors: Mapping[fx.Node, Any], parameters: Mapping[str, Tensor], synapses: Mapping[str, Tensor]
-    ):
+        self, plan: Plan, tensors: Mapping[fx.Node, Any], parameters: Mapping[str, Tensor], synapses: Mapping[str, Tensor],
+        samples: Tensor | None = None,
+    ) -> None:  # fmt: skip
         self.plan = plan
-        self.forward = Forward(plan.captured, plan.dataflow, plan.errors, tensors, parameters, plan.context, plan.layout)
+        self.joint = None if plan.world is None or samples is None else Joint(plan.world, samples, plan.batch)
+        self.buckets = None if self.joint is None else Buckets(self.joint)
+        joint = dict.fromkeys(plan.joint_norms, self.joint) if self.joint is not None else {}
+        self.forward = Forward(plan.captured, plan.dataflow, plan.errors, tensors, parameters, plan.context, plan.layout, joint)
         leaves = {name: _leaf(value, plan.errors.parameters[name].learns) for name, value in synapses.items()}
         self.synapses = leaves
         self.backward = Backward(plan.errors, self.forward, leaves, plan.scale)
@@ -64,6 +72,7 @@ class Step:
         self.targets: dict[str, Tensor] = {}
         self.discrepancies: list[Tensor] = []
         self.updates: dict[str, Flow] = {}
+        self.summed: dict[str, bool] = {}
         self.gradients: dict[str, Tensor] = {}
         self.error_gradients: dict[str, Tensor] = {}
         self.waiting = list(reversed(plan.errors.parts.regions.values()))
@@ -176,31 +185,23 @@ class Step:
             return False
         edges = [edge for edge in self.plan.errors.edges[site] if edge.parameter is not None]
         senders = {e.source: self._signal(site, labels) if e.source == OUTPUT else self.sent.get(e.source) for e in edges}
-        if any(flow is None for flow in senders.values()):
+        if any(flow is None for flow in senders.values()) or any(unread(self.forward, edge) for edge in edges):
             return False
         displacement = self.backward.displacement.get(site)
-        carried: list[tuple[ErrorEdge, Tensor]] = []
+        carried: list[tuple[ErrorEdge, Flow]] = []
         for edge in edges:
             flow = senders[edge.source]
             assert flow is not None
             with task(f"transmit:{edge.parameter}"):
-                arrived = self._transmit(edge, flow)
+                arrived = transmit(self.forward, edge, self.synapses[edge.parameter or ""], flow)
                 carried.append((edge, arrived))
-                displacement = plus(displacement, Flow(arrived.detach(), flow.scale))
+                displacement = plus(displacement, Flow(arrived.value.detach(), arrived.scale))
         if displacement is None:
             return True
         self._apply(site, displacement)
         for edge, arrived in carried:
             self._learn(edge, arrived, senders[edge.source], displacement)
         return True
-
-    def _transmit(self, edge: ErrorEdge, flow: Flow) -> Tensor:
-        ports, z = self.plan.errors.ports, self.forward.leaf(self.plan.errors.sites[edge.target].z)
-        source, target = ports[edge.source].lying(map_order(flow.value)), ports[edge.target].lying(map_order(z))
-        synapse = self.synapses[edge.parameter or ""].to(flow.value.dtype)
-        with torch.enable_grad():
-            arrived = find_operator(edge.synapse).transmit(edge.synapse, synapse, flow.value.detach(), source, target)
-            return in_order(arrived, target.order) if target.order else arrived
 
     def _apply(self, site: str, displacement: Flow) -> None:
         graph, place = self.plan.errors, self.plan.errors.sites[site]
@@ -217,6 +218,7 @@ class Step:
                 lambda h: self.forward.phi(place, h),
                 skip,
                 [self.forward.parameters[name] for name in names],
+                tuple(edge.source for edge in graph.edges[site]),
             )
             done = credit(graph.rules[site].credit, arrival)
         self.credits[site], self.sent[site] = done.credit, done.error
@@ -229,19 +231,20 @@ class Step:
             if value is not None:
                 self._update(region, name, Flow(value, done.credit.scale))
 
-    def _learn(self, edge: ErrorEdge, arrived: Tensor, sender: Flow | None, displacement: Flow) -> None:
-        name = edge.parameter or ""
-        if not self.plan.errors.parameters[name].learns or sender is None:
+    def _learn(self, edge: ErrorEdge, arrived: Flow, sent: Flow | None, displacement: Flow) -> None:
+        name, graph = edge.parameter or "", self.plan.errors
+        if not graph.parameters[name].learns or sent is None:
             return
-        site = self.plan.errors.sites[edge.target]
+        site = graph.sites[edge.target]
         with task(f"plasticity:{name}"):
-            receiver = Receiver(
-                self.forward.leaf(site.z).detach(), displacement, self.sent[edge.target], functools.partial(self._slope, site)
-            )
-            vector = post_synaptic(edge.plasticity, receiver)
-            gradient = torch.autograd.grad(arrived, self.synapses[name], vector.value.to(arrived.dtype))[0]
-            update = Flow(gradient, vector.scale * sender.scale / self.plan.scale)
-            self.error_gradients[name] = self._put_out(update.plain(), self.synapses[name])
+            state = Plastic(
+                name, self.synapses[name], sender_of(self.forward, edge, sent, self.synapses[name].dtype),
+                Receiver(self.forward.leaf(site.z).detach(), displacement, self.sent[edge.target], functools.partial(self._slope, site)),
+                graph.ports[edge.source], graph.ports[edge.target],
+                functools.partial(forward_map, self.forward, edge.target, edge.source),
+                arrived, self.plan.scale,
+            )  # fmt: skip
+            self._teach(name, f"plasticity:{name}", learned(edge.plasticity, state))
 
     def _slope(self, site: Site, vector: Flow) -> Flow:
         """A vector times the derivative at the site's target, or where it has none at ``h``."""
@@ -253,7 +256,10 @@ class Step:
         rules = [self.plan.errors.rules[site] for site in self.backward.hearers(region) if site != OUTPUT]
         summed = bool(rules) and all(rule.reduction == "sum" for rule in rules)
         share = flow.times(1.0 if summed else 1.0 / self.plan.scale)
+        summed = summed or sums(self.plan.loss)
         with task(f"update:{region.name}"):
+            if self.joint is not None and summed != self.summed.setdefault(name, summed):
+                share = Flow(share.value * self.joint.turned(self.summed[name]), share.scale)
             self.updates[name] = plus(self.updates.get(name), share)
 
     # ------------------------------------------------------------------ what comes out
@@ -269,12 +275,24 @@ class Step:
         self._noise_phase()
         results.gradients, results.error_gradients = self.gradients, self.error_gradients
         results.buffers = {name: self.forward.value(node).detach() for name, node in captured.mutations.items()}
+        if self.buckets is not None:
+            self._join(results, self.buckets)
         results.credits = {site: flow.value for site, flow in self.credits.items() if site != OUTPUT and site in graph.sites}
         return results
 
     def _finish(self, name: str) -> None:
         """A parameter's update is whole: put it out, and that of the mirrors that learn from it, so that what it was made of can go."""
-        update = self.updates.pop(name)
+        update, label = self.updates.pop(name), f"gradient:{name}"
+        if self.buckets is None:
+            self._take(name, update)
+            return
+        with task(label):
+            whole = update.plain()
+        self.buckets.add(
+            label, whole, self.forward.parameters[name], self.summed[name], lambda total: self._take(name, Flow(total))
+        )
+
+    def _take(self, name: str, update: Flow) -> None:
         with task(f"gradient:{name}"):
             self.gradients[name] = self._put_out(update.plain(), self.forward.parameters[name])
         for own, parameter in self.plan.errors.parameters.items():
@@ -289,7 +307,29 @@ class Step:
             if parameter.mirrors is not None and isinstance(parameter.plasticity, NoiseMirror):
                 with task(f"noise:{own}"):
                     update = noise_update(self.forward, parameter.mirrors, self.synapses[own], parameter.plasticity)
-                    self.error_gradients[own] = self._put_out(update, self.synapses[own])
+                    self._teach(own, f"noise:{own}", update)
+
+    def _teach(self, name: str, label: str, update: Tensor) -> None:
+        """An error synapse's update is whole: put it out, under a world behind its sum over all processes."""
+
+        def put(total: Tensor) -> None:
+            self.error_gradients[name] = self._put_out(total, self.synapses[name])
+
+        if self.buckets is None:
+            put(update)
+        else:
+            self.buckets.add(label, update, self.synapses[name], sums(self.plan.loss) and not label.startswith("noise"), put)
+
+    def _join(self, results: Results, buckets: Buckets) -> None:
+        """Loss, discrepancy and buffers of the joint batch; then every sum is waited for and put out."""
+        for name in ("loss", "discrepancy"):
+            value = getattr(results, name)
+            buckets.add(name, value, value, name == "loss" and sums(self.plan.loss), functools.partial(setattr, results, name))
+        for name, node in self.plan.captured.mutations.items():
+            if differs(node, self.plan.dataflow, self.plan.joint_norms):
+                value = results.buffers[name]
+                buckets.add(f"buffer:{name}", value, value, False, functools.partial(results.buffers.__setitem__, name))
+        buckets.settle()
 
     def _put_out(self, update: Tensor, parameter: Tensor) -> Tensor:
         """The update in its parameter's dtype, re-projected where the wiring says so, and in its memory format, as autograd's is."""
@@ -303,11 +343,6 @@ class Step:
 
 def _shown(value: Any) -> str:
     return f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-
-
-def task(name: str) -> Any:
-    """Annotate every node that is traced inside, backward nodes included."""
-    return traceback.annotate({"task": name})
 
 
 def _leaf(value: Tensor, learns: bool) -> Tensor:

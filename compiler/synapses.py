@@ -18,6 +18,7 @@ from torch import Tensor
 from compiler.bypass import resample
 from compiler.errors import EdgeError
 from compiler.formats import inverse
+from compiler.relay import Relay
 from wiring import ByShape, Channelwise, Dense, GlorotUniform, KaimingUniform, Kernel, Normal, Pointwise, Sparse, Zeros
 from wiring.spec import Init, Synapse
 
@@ -99,7 +100,9 @@ class Port:
 
 
 class Operator(Protocol):
-    """What a synapse class needs: the shape of ``E``, its first values, and the transmission ``d = T(E, e)``.
+    """What a synapse class needs: the shape of ``E``, its first values, and the transmission ``d = T(E, e)``, linear in ``e``.
+
+    The error comes and goes in one scale, which is not that of one sample: see ``compiler.relay`` for transmissions that are not linear.
 
     A ``d`` whose axes lie in another order than the target's is copied into it by the step; ``target.order`` tells how to save that.
     """
@@ -111,7 +114,7 @@ class Operator(Protocol):
     def transmit(self, spec: Any, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor: ...
 
 
-OPERATORS: dict[type[Synapse], Operator] = {}
+OPERATORS: dict[type[Synapse], Operator | Relay] = {}
 Class = TypeVar("Class", bound=type)
 
 
@@ -131,7 +134,7 @@ def operator(spec: type[Synapse]) -> Callable[[Class], Class]:
     return register
 
 
-def find_operator(spec: Synapse) -> Operator:
+def find_operator(spec: Synapse) -> Operator | Relay:
     for cls in type(spec).__mro__:
         if cls in OPERATORS:
             return OPERATORS[cls]

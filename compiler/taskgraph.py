@@ -13,6 +13,9 @@ from torch import fx
 RANDOM = "random"
 """The generator's state: every task that draws numbers writes it, so that draws keep their order. It has no bytes."""
 
+COMMUNICATION = "communication"
+"""The line to other processes: every task that launches a collective writes it, so that all ranks launch theirs in one order."""
+
 
 @dataclass(frozen=True)
 class Task:

@@ -10,12 +10,13 @@ from heapq import heapify, heappop, heappush
 
 from torch import fx
 
+from compiler.collectives import arrives, launches
 from compiler.cost import moved_bytes, node_flops
 from compiler.effects import INPUTS, Effects, effects, picks
 from compiler.effects import task as annotation
 from compiler.taskgraph import Task, TaskGraph
 
-ENDS = ("gradient", "plasticity")
+ENDS = ("gradient", "plasticity", "reduce")
 """Kinds of task that put results out: what only they read does not travel."""
 
 SMALL = 20e-6
@@ -116,7 +117,7 @@ def _edges(groups: list[list[fx.Node]], behind: Mapping[fx.Node, set[fx.Node]]) 
 
 def _merge_small(groups: list[list[fx.Node]], behind: Mapping[fx.Node, set[fx.Node]], small: float) -> list[list[fx.Node]]:
     """Join a small group to the only one that it waits for, or to the only one that waits for it; one that nothing ties to any
-    other joins the one traced before it.
+    other joins the one traced before it. A collective's launch and the wait for it stay apart, so that work fits between them.
 
     None of these can close a cycle.
     """
@@ -128,13 +129,14 @@ def _merge_small(groups: list[list[fx.Node]], behind: Mapping[fx.Node, set[fx.No
     seconds = [sum(map(nominal_seconds, group)) for group in groups]
     merged = [list(group) for group in groups]
     added: dict[int, float] = {}
+    apart = _Apart(groups)
     for number in range(len(groups)):
         if seconds[number] >= small:
             continue
         other = _neighbour(number, before, after, added, small - seconds[number])
         if not before[number] and not after[number]:
             other = next((earlier for earlier in range(number - 1, -1, -1) if merged[earlier]), None)
-        if other is None:
+        if other is None or not apart.joined(number, other):
             continue
         added[other] = added.get(other, 0.0) + seconds[number]
         merged[other] += merged[number]
@@ -149,6 +151,22 @@ def _merge_small(groups: list[list[fx.Node]], behind: Mapping[fx.Node, set[fx.No
             one[number] = set()
             one[other].discard(number)
     return [group for group in merged if group]
+
+
+class _Apart:
+    """Which groups launch a collective that which others wait for."""
+
+    def __init__(self, groups: list[list[fx.Node]]) -> None:
+        self._launched = [{node for node in group if launches(node)} for group in groups]
+        self._awaited = [{node.args[0] for node in group if arrives(node)} for group in groups]
+
+    def joined(self, one: int, other: int) -> bool:
+        """Let ``one`` be part of ``other`` from here on; False where they must stay apart."""
+        if self._launched[one] & self._awaited[other] or self._launched[other] & self._awaited[one]:
+            return False
+        self._launched[other] |= self._launched[one]
+        self._awaited[other] |= self._awaited[one]
+        return True
 
 
 def _neighbour(number: int, before: list[set[int]], after: list[set[int]], added: Mapping[int, float], most: float) -> int | None:

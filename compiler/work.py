@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
+from compiler.collectives import arrives
 from compiler.cost import node_flops
 from compiler.effects import elements
 from wiring.spec import Positive, Record
@@ -54,6 +55,8 @@ def work(node: fx.Node) -> Work:
     target = node.target
     if not isinstance(target, OpOverload):
         return Work("nothing")
+    if arrives(node):
+        return Work("view")
     read = [value for source in node.all_input_nodes for value in _tensors(source)]
     made = _tensors(node)
     sizes = {_storage(value): _size(value) for value in read}

@@ -1,9 +1,10 @@
 """``attach``: a wiring behind an ordinary module. ``loss.backward()`` fills ``.grad`` by the wiring, whatever loop is around it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from compiler import Inputs, UpdateProgram
@@ -15,6 +16,7 @@ from compiler.pipeline import Source
 from runtime.bound import Bound
 from runtime.errors import BackendError, TrainingError
 from runtime.learner import take_over
+from runtime.structure import Structure
 from wiring import OUTPUT, Wiring
 
 Scale = float | Callable[[], float]
@@ -31,6 +33,7 @@ class Attached(Bound):
                 "or 'streams', or runtime.Learner."
             )
         self.loss_scale = loss_scale
+        self._structure = Structure(self.model)
         self._programs: dict[torch.dtype | None, UpdateProgram] = {program.source.autocast: program}
         self.sends_target = any(rule.signal == "target" for site, rule in program.plan.errors.rules.items() if site != OUTPUT)
 
@@ -39,32 +42,42 @@ class Attached(Bound):
 
         Raises:
             InputError, EdgeError: a batch that the program cannot take.
-            TrainingError: an input that wants a gradient, which a wiring does not compute, or a transform of torch.func around the model.
+            TrainingError: an input that wants a gradient, which a wiring does not compute; a transform of torch.func around the model;
+                modules or hooks that have come or gone since the model was attached.
         """
-        if not torch.is_grad_enabled():
-            return pick(self.model(*args, **kwargs), self.program.source.output)
+        if not torch.is_grad_enabled() or torch.compiler.is_exporting() or torch._C._is_tracing():
+            return self._infer(args, kwargs)
         if torch._C._functorch.peek_interpreter_stack() is not None:
             raise TrainingError(
                 "torch.func differentiates or maps the attached model, but a wiring's update is no derivative of it. Call loss.backward(), or "
                 "hand the plain model, attached.model, to torch.func."
             )
+        if not self._structure.unchanged():
+            raise TrainingError(
+                "Modules or hooks inside the model have come or gone since it was attached, and its traced step knows nothing of them. "
+                "Attach it again, or put hooks on the attached module itself."
+            )
+        if not any(parameter.requires_grad for parameter in self._parameters_now()):
+            return self._infer(args, kwargs)
         inputs = Inputs(args, kwargs)
-        if any(tensor.requires_grad for tensor in inputs.tensors()):
+        data = inputs.tensors()
+        if any(tensor.requires_grad for tensor in data):
             raise TrainingError(
                 "An input of the attached model requires a gradient, and a wiring sends none to inputs. Detach it, attach the whole model, "
                 "or call it under torch.no_grad()."
             )
-        program = self._program()
-        halves = program.halves(inputs)
-        tensors = [*self.state_tensors(halves.layout), *inputs.tensors()]
-        return _Step.apply(self, halves, len(tensors), *tensors, *self.taught(halves.layout))  # type: ignore[no-untyped-call]
+        halves = self._program(inputs.device().type).halves(inputs)
+        tensors = self.state_tensors(halves.layout) + data
+        return _Step.apply(self, halves, tensors, *self.taught(halves.layout))  # type: ignore[no-untyped-call]
 
     def run_ahead(self, halves: Halves, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The forward half: output, then what the backward half reads; new buffers are taken over."""
         results = self._execute(halves.forward, [tensors[place] for place in halves.ahead])
         new = len(halves.layout.new_buffers)
-        take_over(self.buffers_of(halves.layout), results[1 : 1 + new])
-        return [results[0], *results[1 + new :]]
+        if new:
+            take_over(self.buffers_of(halves.layout), results[1 : 1 + new])
+            del results[1 : 1 + new]
+        return results
 
     def run_behind(self, halves: Halves, inputs: Sequence[Tensor], v: Tensor | None, g: Tensor) -> list[Tensor]:
         """The backward half: updates of what the layout teaches, in its order, in the scale of the loss. ``v``: where a target is sent."""
@@ -74,9 +87,37 @@ class Attached(Bound):
         updates = self._execute(halves.backward, [*inputs, error, target])
         return updates if scale == 1.0 else [update * scale for update in updates]
 
-    def _program(self) -> UpdateProgram:
+    def _parameters_now(self) -> Iterator[Tensor]:
+        """The model's parameters, those that are still where they were."""
+        return (held[key] for held, key in self._parameters_at.values() if key in held)
+
+    def _infer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The model itself."""
+        return pick(self.model(*args, **kwargs), self.program.source.output)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Attached":
+        """What ``to``, ``double``, ``cuda`` and their like call: moved elsewhere, the step is compiled for where the model is then."""
+        before = self._kinds()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self._kinds() != before:
+            args, kwargs, labels = pytree.tree_map_only(
+                Tensor, fn, (self.program.inputs.args, self.program.inputs.keywords(), self.program.labels)
+            )
+            self.program = UpdateProgram(self.program.source, Inputs(args, kwargs), labels)
+            self._programs = {self.program.source.autocast: self.program}
+        return self
+
+    def _kinds(self) -> list[tuple[torch.dtype, torch.device]]:
+        return [(value.dtype, value.device) for value in self._parameters_now()]
+
+    def _replicate_for_data_parallel(self) -> Any:
+        raise TrainingError(
+            "nn.DataParallel runs copies of a module that hold no parameters, and the update program has nothing to read there. Use "
+            "nn.parallel.DistributedDataParallel, one process a device."
+        )
+
+    def _program(self, device: str) -> UpdateProgram:
         """The one for the precision that is in force here."""
-        device = self.program.inputs.device().type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         if dtype not in self._programs:
             self._programs[dtype] = self.program.at_precision(dtype)
@@ -84,14 +125,16 @@ class Attached(Bound):
 
 
 class _Step(torch.autograd.Function):
-    """One step around a loss outside: the parameters that it teaches are inputs, so that their gradients go autograd's way."""
+    """One step around a loss outside: the parameters that it teaches are inputs, so that their gradients go autograd's way.
+
+    All else is handed over in a list, which costs autograd nothing."""
 
     @staticmethod
-    def forward(ctx: Any, attached: Attached, halves: Halves, count: int, *tensors: Tensor) -> Tensor:
-        renewed = {len(halves.layout.parameters) + halves.layout.buffers.index(name) for name in halves.layout.new_buffers}
+    def forward(ctx: Any, attached: Attached, halves: Halves, tensors: list[Tensor], *taught: Tensor) -> Tensor:
+        renewed = halves.renewed
         kept = [tensors[place].clone() if place in renewed else tensors[place] for place in halves.behind]
-        output, *saved = attached.run_ahead(halves, tensors[:count])
-        ctx.attached, ctx.halves, ctx.count = attached, halves, count
+        output, *saved = attached.run_ahead(halves, tensors)
+        ctx.attached, ctx.halves = attached, halves
         ctx.save_for_backward(*kept, *saved, *([output] if attached.sends_target else []))
         return output
 
@@ -102,10 +145,15 @@ class _Step(torch.autograd.Function):
                 "backward(create_graph=True) asks for the derivative of an update, and a wiring's update is not the derivative of the loss, "
                 "so it has none of its own. Leave create_graph out, or take second derivatives through the plain model."
             )
+        if torch._C._functorch.is_legacy_batchedtensor(gradients[0]):
+            raise TrainingError(
+                "is_grads_batched=True maps a backward pass over several gradients at once, and an update program takes one. Call "
+                "torch.autograd.grad for each of them."
+            )
         saved = list(ctx.saved_tensors)
         v = saved.pop() if ctx.attached.sends_target else None
         updates = ctx.attached.run_behind(ctx.halves, saved, v, gradients[0])
-        return (None, None, None, *(None for _ in range(ctx.count)), *updates)
+        return (None, None, None, *updates)
 
 
 def attach(
@@ -140,6 +188,7 @@ def attach(
     inputs = Inputs.of(example)
     handed = _like_output(model, inputs, output)
     program = UpdateProgram(Source(model, wiring, Outside(), output, None, layout), inputs, (handed, handed.clone()))
+    program.halves(inputs)
     return Attached(program, backend, seed, streams, loss_scale)
 
 

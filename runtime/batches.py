@@ -12,6 +12,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from runtime.checkpoint import CheckpointError, Tree
 from runtime.data import Split
+from runtime.distributed.portion import WHOLE, Portion
 from runtime.errors import TrainingError
 from runtime.rng import capture_rng, restore_rng
 
@@ -47,18 +48,24 @@ class Batches(ABC):
             CheckpointError: the epoch has fewer than ``skip``.
         """
 
+    @abstractmethod
+    def samples(self, number: int) -> int | None:
+        """How many samples of an epoch's batch ``number`` (from 0) count here; ``None``: all that it holds."""
+
 
 @dataclass
 class Drawn(Batches):
     """Batches by index: ``take`` gives the samples of an index tensor ``[B]``, the last batch may be smaller.
 
-    The order is a permutation from ``(seed, epoch)``, or without a seed that of the samples.
+    The order is a permutation from ``(seed, epoch)``, or without a seed that of the samples. Of every batch ``portion`` is
+    drawn; ``size`` is the whole one's, and so is the order, however many processes share it.
     """
 
     length: int
     size: int
     seed: int | None
     take: Callable[[Tensor], Any]
+    portion: Portion = WHOLE
 
     def __post_init__(self) -> None:
         self.count = -(-self.length // self.size)
@@ -73,7 +80,12 @@ class Drawn(Batches):
         pass
 
     def draw(self, epoch: int, skip: int = 0) -> Iterator[Any]:
-        return map(self.take, torch.split(self._order(epoch), self.size)[skip:])
+        batches = torch.split(self._order(epoch), self.size)[skip:]
+        return map(self.take, batches if self.portion == WHOLE else map(self.portion.of, batches))
+
+    def samples(self, number: int) -> int | None:
+        joint = min(self.size, self.length - number * self.size)
+        return None if self.portion == WHOLE else self.portion.samples(joint)
 
     def _order(self, epoch: int) -> Tensor:
         if self.seed is None:
@@ -124,6 +136,9 @@ class Loaded(Batches):
                 )
         return batches
 
+    def samples(self, number: int) -> int | None:
+        return None
+
     def _generators(self) -> list[torch.Generator]:
         """Every generator that this loader's order is drawn from, each once."""
         batches: Any = self.loader.batch_sampler
@@ -132,21 +147,21 @@ class Loaded(Batches):
         return list({id(generator): generator for generator in found if isinstance(generator, torch.Generator)}.values())
 
 
-def batches_of(data: Samples, size: int, seed: int | None, name: str) -> Batches:
-    """The batches of ``data``, which is called ``name`` in messages.
+def batches_of(data: Samples, size: int, seed: int | None, name: str, portion: Portion = WHOLE) -> Batches:
+    """The batches of ``data``, which is called ``name`` in messages; of each ``portion``, but a DataLoader's as they come.
 
     Raises:
         TrainingError: ``data`` is nothing that batches can be drawn from, or is empty.
     """
     found: Batches
     if isinstance(data, Split):
-        found = Drawn(len(data.x), size, seed, lambda places: (data.x[places], data.y[places]))
+        found = Drawn(len(data.x), size, seed, lambda places: (data.x[places], data.y[places]), portion)
     elif isinstance(data, DataLoader):
         found = Loaded(data)
     elif type(data) is TensorDataset:  # whole batches at once, where samples one by one would take longer than a small step
-        found = Drawn(len(data), size, seed, data.__getitem__)
+        found = Drawn(len(data), size, seed, data.__getitem__, portion)
     elif isinstance(data, Dataset) and not isinstance(data, IterableDataset) and hasattr(data, "__len__"):
-        found = Drawn(len(data), size, seed, lambda places: default_collate([data[place] for place in places.tolist()]))
+        found = Drawn(len(data), size, seed, lambda places: default_collate([data[place] for place in places.tolist()]), portion)
     else:
         way = "Wrap it in a DataLoader." if isinstance(data, Dataset) else "Give a Split, a map-style Dataset or a DataLoader."
         raise TrainingError(f"Batches cannot be drawn from {name}, a {type(data).__name__}. {way}")

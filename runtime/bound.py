@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from compiler import UpdateProgram
 from compiler.lowered import Layout
+from runtime.errors import TrainingError
 from runtime.executors import executor
 from runtime.executors.executor import Executor
 
@@ -56,10 +57,20 @@ class Bound(nn.Module):
         return {name: self.synapses[_key(name)] for name in self.program.error_parameters}
 
     def state_tensors(self, layout: Layout) -> list[Tensor]:
-        """Parameters, buffers and error synapses as they are now, in a layout's order."""
-        values = [at(self._parameters_at[name]) for name in layout.parameters]
-        values += [at(self._buffers_at[name]) for name in layout.buffers]
-        values += [at(self._synapses_at[name]) for name in layout.synapses]
+        """Parameters, buffers and error synapses as they are now, in a layout's order.
+
+        Raises:
+            TrainingError: the model has other parameters or buffers than when it was bound.
+        """
+        try:
+            values = [at(self._parameters_at[name]) for name in layout.parameters]
+            values += [at(self._buffers_at[name]) for name in layout.buffers]
+            values += [at(self._synapses_at[name]) for name in layout.synapses]
+        except KeyError as missing:
+            raise TrainingError(
+                f"The model's parameters or buffers have come or gone since its program was compiled: {missing} is not where it was. "
+                "Compile or attach the model again."
+            ) from None
         return values
 
     def taught(self, layout: Layout) -> list[Tensor]:

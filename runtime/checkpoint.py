@@ -8,12 +8,11 @@ values for None, bool, int, finite float, str and list, and as an object with on
 import json
 import math
 import os
-import secrets
 import struct
 import zlib
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -22,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from runtime.files import PLACE, put
 from wiring.errors import ErrorwireError
 
 Tree: TypeAlias = (
@@ -38,7 +38,7 @@ _WHOLE = {torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
 _WHOLE |= {torch.int8, torch.int16, torch.int32, torch.int64}
 _REAL = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2}
 _DTYPES = _WHOLE | _REAL | {torch.complex64}
-_DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, RecursionError, struct.error)
+_DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError, RuntimeError, MemoryError, struct.error)
 
 
 class CheckpointError(ErrorwireError):
@@ -136,8 +136,10 @@ def _checksum(kind: str, tree: Any, tensors: Mapping[str, torch.Tensor]) -> int:
     return total
 
 
-def save_tree(path: Path, tree: Tree, kind: str) -> None:
+def save_tree(path: Path, tree: Tree, kind: str, previous: Path | None = None) -> None:
     """Write ``tree`` to ``path`` as a checkpoint of ``kind`` ("learner", "run", ...), whole or not at all.
+
+    What lay there before is afterwards called ``previous``, where the disk knows hard links; without it, it is gone.
 
     Tensors are stored by value: gradients, devices and the sharing of storage between them do not come back, and
     neither do attributes that hang on an OrderedDict. The folder must exist. A process killed on the way leaves at
@@ -156,26 +158,16 @@ def save_tree(path: Path, tree: Tree, kind: str) -> None:
             f"Checkpoint '{path}' does not fit into a safetensors file ({error}): its header holds 100 MB of plain "
             f"values; turn long lists of numbers into tensors. Nothing was written."
         ) from error
-    _write_whole(path, data)
+    _write_whole(path, data, previous)
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, data: bytes, previous: Path | None) -> None:
     """Put ``data`` under ``path`` in one step, so that a reader finds either the old file or all of the new one."""
-    temporary = path.parent / f".errorwire-{secrets.token_hex(8)}.tmp"
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if not isinstance(error, OSError):
-            raise
+        put(path, data, previous)
+    except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"Checkpoint '{path}' could not be written ({error}). Choose an existing folder with room that may be "
-            f"written to; a file that was there before is untouched."
+            f"Checkpoint '{path}' could not be written ({error}). {PLACE} A file that was there before is untouched."
         ) from error
     try:
         _sync_folder(path.parent)
@@ -218,10 +210,72 @@ def load_tree(path: Path, kind: str) -> Tree:
     return tree
 
 
+def kind_of(path: Path) -> str:
+    """The kind of the checkpoint at ``path``; that the rest of the file is whole is not looked at.
+
+    Raises:
+        CheckpointError: there is no checkpoint at ``path``.
+    """
+    with _opened(path) as file:
+        kind = json.loads((file.metadata() or {})[_KEY])["kind"]
+    return str(kind)
+
+
+def taken_apart(tree: Tree, path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+    """A tree as JSON values, and copies of its tensors on the CPU by name: for those who keep the two in different files.
+
+    Raises:
+        CheckpointError: the tree holds what no file can; ``path`` is the checkpoint's in that message.
+    """
+    encoder = _Encoder(path)
+    return encoder.encode(tree), encoder.tensors
+
+
+def put_together(body: Any, tensors: Mapping[str, torch.Tensor], path: Path) -> Tree:
+    """Invert ``taken_apart``.
+
+    Raises:
+        CheckpointError: the two do not belong together; ``path`` is the checkpoint's in that message.
+    """
+    try:
+        tree: Tree = _decode(body, tensors)
+    except _DAMAGE as error:
+        raise CheckpointError(
+            f"Checkpoint '{path}' is damaged: its tree and its tensors do not go together ({error}). Load another checkpoint."
+        ) from error
+    return tree
+
+
+def previous_of(path: Path) -> Path:
+    """Where the checkpoint before the one at ``path`` is kept."""
+    return path.with_stem(f"{path.stem}.previous")
+
+
+def load_newest(path: Path, load: Callable[[Path], Tree]) -> Tree:
+    """What ``load`` makes of the checkpoint at ``path``; where it fails, the error says whether the checkpoint before it is whole.
+
+    Raises:
+        CheckpointError: as ``load`` does.
+    """
+    try:
+        return load(path)
+    except CheckpointError as error:
+        older = previous_of(path)
+        try:
+            load(older)
+        except CheckpointError:
+            raise error from None
+        raise CheckpointError(
+            f"{error} The checkpoint before it, '{older}', is whole: copy it to '{path}' and resume to go on from there."
+        ) from error
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a safetensors file; what goes wrong while it is read becomes a CheckpointError."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would keep its reader waiting
+            raise OSError("it is no file")
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError as error:

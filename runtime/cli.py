@@ -1,8 +1,9 @@
-"""The command ``errorwire``: train, compare, reproduce, explain, draw, timeline, list.
+"""The command ``errorwire``: train, compare, report, reproduce, explain, draw, timeline, list.
 
 What a command needs is imported when it runs, so that a mistyped option costs no second.
 """
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,28 +73,43 @@ def train(
     threads: opt.Threads = None,
     folder: opt.Folder = None,
     resume: opt.Resume = False,
+    watch: opt.Watch = True,
+    checkpoint_every: opt.CheckpointEvery = None,
 ) -> None:
     """Train a model by a wiring; metrics, checkpoint and curves are kept in a folder."""
-    with told():
+    checkpoint: Path | None = None
+    with told(lambda: _kept(checkpoint)):
+        from runtime.distributed.joining import joined
         from runtime.errors import TrainingError
-        from runtime.files import fresh_folder
-        from runtime.jobs import Job, Source
+        from runtime.jobs import Job, Source, folder_of, outcome
+        from runtime.jobs import train as trained
         from runtime.recipe import Recipe
 
-        if resume and folder is None:
-            raise TrainingError("The option --resume needs the run that it goes on with. Give its --folder.")
-        _use(threads)
-        recipe = Recipe(
-            epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, clip_norm, seed, autocast, layout, backend, streams
-        )
-        source = Source(data, data_folder, limit, standardise)
-        job = Job(model, wiring, source, recipe, folder or fresh_folder(model, wiring))
-    with told(lambda: _kept(job.checkpoint)):
-        from runtime.jobs import outcome
-        from runtime.jobs import train as trained
-
-        history = trained(job, resume, _show)
-        output().print(outcome(history), style="bold", markup=False, soft_wrap=True)
+        with joined() as peers:
+            if resume and folder is None:
+                raise TrainingError("The option --resume needs the run that it goes on with. Give its --folder.")
+            _use(threads)
+            recipe = Recipe(
+                epochs,
+                batch_size,
+                optimizer,
+                lr,
+                error_lr,
+                momentum,
+                weight_decay,
+                clip_norm,
+                seed,
+                autocast,
+                layout,
+                backend,
+                streams,
+            )
+            source = Source(data, data_folder, limit, standardise)
+            place = folder or Path(peers.by_first(lambda: str(folder_of(model, wiring))))
+            job = Job(model, wiring, source, recipe, place, watch, checkpoint_every)
+            checkpoint = job.checkpoint
+            history = trained(job, resume, _show, peers)
+            output().print(outcome(history), style="bold", markup=False, soft_wrap=True)
 
 
 def _show(heading: str, text: str) -> None:
@@ -113,7 +129,9 @@ def _use(threads: int | None = None) -> None:
         torch.set_num_threads(threads)
 
 
-def _kept(checkpoint: Path) -> str:
+def _kept(checkpoint: Path | None) -> str:
+    if checkpoint is None:
+        return "nothing was kept."
     if checkpoint.exists():
         return (
             f"the checkpoint lies in '{checkpoint}'. The same command with --folder {checkpoint.parent} --resume goes on from it."
@@ -147,10 +165,12 @@ def compare(
 ) -> None:
     """Train a model by each of several wirings, and put accuracy, angle and cost side by side."""
     with told():
+        from runtime.distributed.joining import refuse_company
         from runtime.files import fresh_folder
         from runtime.jobs import Source
         from runtime.recipe import Recipe
 
+        refuse_company("compare")
         _use(threads)
         recipe = Recipe(
             epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, clip_norm, seed, autocast, layout, backend, streams
@@ -158,10 +178,11 @@ def compare(
         images = Source(data, data_folder, limit, standardise).load(seed)
         place = folder or fresh_folder("compare", model)
     with told(lambda: f"the rows that were done lie in '{place}'." if place.exists() else "no row was done."):
+        from runtime.claim import claimed
         from runtime.compare import compare as compared
         from runtime.tables import comparison_table, row_line
 
-        with output().status("") as status:
+        with claimed(place), output().status("") as status:
 
             def done(comparison: "Comparison") -> None:
                 comparison.save(place)
@@ -176,12 +197,16 @@ def compare(
 
 
 def _pictures(comparison: "Comparison", folder: Path) -> None:
+    from runtime.page import write_comparison_page
     from runtime.plots import accuracies, save_figure, site_angles, step_time_bars
 
     for name, picture in (("accuracy", accuracies), ("step_time", step_time_bars), ("angles", site_angles)):
         save_figure(picture(comparison), folder / name)
+    write_comparison_page(comparison, folder)
     output().print(
-        f"{folder}: comparison.json and .csv; accuracy, step_time and angles as .png and .svg", markup=False, soft_wrap=True
+        f"{folder}: report.html; comparison.json and .csv; accuracy, step_time and angles as .png and .svg",
+        markup=False,
+        soft_wrap=True,
     )
 
 
@@ -200,8 +225,10 @@ def reproduce(
 ) -> None:
     """Run a paper's study: cases that have ended are left alone, one that was stopped goes on from its checkpoint."""
     with told(lambda: "the same command goes on from the last checkpoint."):
+        from runtime.distributed.joining import refuse_company
         from runtime.reproduce import command
 
+        refuse_company("reproduce")
         if listed:
             output().print(command.table())
         elif page is not None:
@@ -212,6 +239,17 @@ def reproduce(
             order = command.order(chosen.study, folder, epochs, limit, data_folder)
             for line in command.run(chosen, order):
                 output().print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
+def report(runs: opt.Runs, to: opt.ReportFile = None) -> None:
+    """Write a page about runs: the wiring as a picture, schedule, curves, angles, norms; one HTML file that needs no network."""
+    with told():
+        from runtime.page import page_path, read_runs, write_page
+
+        path = page_path(runs, to)
+        write_page(path, read_runs(runs))
+        output().print(f"Written to {path}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -258,16 +296,28 @@ def _program(
 
     from compiler import compile
     from runtime.models import build_model
-    from wiring import OptionError, parse_wiring
+    from wiring import parse_wiring
 
-    parts = input_shape.lower().split("x")
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise OptionError(
-            f"The option --input-shape is {input_shape!r}. Write whole numbers from 1 on with x between them: 3x32x32."
-        )
-    parsed, shape = parse_wiring(wiring), tuple(map(int, parts))
+    parsed, shape = parse_wiring(wiring), _shape(input_shape, batch_size)
     example = torch.randn(batch_size, *shape), torch.arange(batch_size) % classes
     return compile(build_model(model, shape, classes), parsed, example, layout=layout)
+
+
+def _shape(text: str, batch_size: int) -> tuple[int, ...]:
+    """What ``--input-shape`` says."""
+    from runtime.room import too_much
+    from wiring import OptionError
+
+    parts = text.lower().split("x")
+    if not all(part.isdecimal() and len(part) < 10 and int(part) > 0 for part in parts):
+        raise OptionError(f"The option --input-shape is {text!r}. Write whole numbers from 1 on with x between them: 3x32x32.")
+    shape = tuple(map(int, parts))
+    excess = too_much(4 * batch_size * math.prod(shape))
+    if excess is not None:
+        raise OptionError(
+            f"The options --input-shape {text} and --batch-size {batch_size} ask for inputs of {excess}. Give a smaller shape or batch."
+        )
+    return shape
 
 
 @app.command()

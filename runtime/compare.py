@@ -19,6 +19,7 @@ from runtime.recipe import Recipe
 from runtime.rehearsal import rehearse
 from runtime.timing import step_times
 from runtime.training import fit
+from runtime.watching import watch
 from wiring import Wiring, parse_wiring
 from wiring.errors import ErrorwireError
 
@@ -61,7 +62,7 @@ def compare(
         stage(f"timing the steps of {len(entries)} wirings")
         times = step_times({entry.row.wiring: entry.learner for entry in entries if entry.learner is not None}, x, y)
         parameters = sum(parameter.numel() for parameter in origin.parameters())
-        comparison = Comparison(model, data.name, parameters, recipe)
+        comparison = Comparison(model, data.name, parameters, recipe, (), data.input_shape, data.classes)
         for number, entry in enumerate(entries, 1):
             stage(f"training {entry.row.wiring}, {number} of {len(entries)}")
             row = replace(entry.row, step=times.get(entry.row.wiring))
@@ -94,7 +95,7 @@ def _entered(text: str, wiring: Wiring, origin: nn.Module, example: tuple[Tensor
         rehearse(learner, *example)
     except ErrorwireError as problem:
         return _Entry(_failed(Row(text, "refused"), problem))
-    return _Entry(Row(text, "trained", cost=Cost.of(program)), learner)
+    return _Entry(Row(text, "trained", cost=Cost.of(program), program=program), learner)
 
 
 def _trained(row: Row, learner: Learner, data: Data, recipe: Recipe) -> Row:
@@ -110,20 +111,27 @@ def _trained(row: Row, learner: Learner, data: Data, recipe: Recipe) -> Row:
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             clip_norm=recipe.clip_norm,
+            measure=watch(*_looked_at(data, recipe)),
+            measure_start=True,
             progress=False,
         )
     except ErrorwireError as problem:
         return _failed(row, problem)
     if not math.isfinite(history.last.test_loss or 0.0):
         return replace(row, outcome="diverged", reason="The loss on the test data is not finite.", history=history.epochs)
-    return replace(row, history=history.epochs, angle=_angle(learner, data, recipe))
+    return replace(row, history=history.epochs, measured=history.measured, angle=_angle(learner, data, recipe))
+
+
+def _looked_at(data: Data, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """The first test images, as many as a batch has, and their labels."""
+    return data.test.x[: recipe.batch_size], data.test.y[: recipe.batch_size]
 
 
 def _angle(learner: Learner, data: Data, recipe: Recipe) -> Angle | None:
-    """To backpropagation, if that can be compiled, on the first test images, as many as a batch has."""
+    """To backpropagation, if that can be compiled."""
     learner.train()
     try:
-        measured = alignment(learner, data.test.x[: recipe.batch_size], data.test.y[: recipe.batch_size])
+        measured = alignment(learner, *_looked_at(data, recipe))
     except CompileError:
         return None
     tensors = sum(not math.isnan(angle) for angle in measured.parameters.values())

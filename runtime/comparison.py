@@ -4,13 +4,13 @@ import csv
 import io
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from compiler import CompileError, UpdateProgram
 from runtime.files import write_whole
-from runtime.metrics import EpochMetrics
+from runtime.metrics import EpochMetrics, Measured
 from runtime.recipe import Recipe
 from runtime.timing import StepTime
 
@@ -57,7 +57,8 @@ class Cost:
 class Row:
     """A wiring, called as on the command line. ``None`` where it did not get so far; ``reason`` says why.
 
-    ``backend``: what ran its steps, as the learner says it.
+    ``backend``: what ran its steps, as the learner says it. ``measured``: angles and norms behind each epoch, by
+    the names that ``watch`` gives them. ``program``: what it was compiled to.
     """
 
     wiring: str
@@ -66,8 +67,10 @@ class Row:
     cost: Cost | None = None
     step: StepTime | None = None
     history: tuple[EpochMetrics, ...] = ()
+    measured: tuple[Measured, ...] = ()
     angle: Angle | None = None
     backend: str | None = None
+    program: UpdateProgram | None = field(default=None, repr=False, compare=False)
 
     @property
     def test_accuracy(self) -> float | None:
@@ -111,21 +114,29 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Wirings on one model and data, trained by one recipe from the same parameters and on the same batches."""
+    """Wirings on one model and data, trained by one recipe from the same parameters and on the same batches.
+
+    ``input_shape``: of one input without the batch, and ``classes``, both of the data.
+    """
 
     model: str
     data: str
     parameters: int
     recipe: Recipe
     rows: tuple[Row, ...] = ()
+    input_shape: tuple[int, ...] | None = None
+    classes: int | None = None
 
     def to_json(self) -> str:
         """Everything, as JSON text; ``null`` where there is no number."""
         tree = {"model": self.model, "data": self.data, "parameters": self.parameters, "recipe": asdict(self.recipe)}
+        tree |= {"input_shape": self.input_shape, "classes": self.classes}
         rows = [
             row.flat()
+            | {"record": None if row.program is None else json.loads(row.program.wiring.to_json())}
             | {"site_angles": {site: _number(angle) for site, angle in row.angle.sites.items()} if row.angle else None}
             | {"history": [{key: _number(value) for key, value in asdict(epoch).items()} for epoch in row.history]}
+            | {"measured": [asdict(found) for found in row.measured]}
             for row in self.rows
         ]
         return json.dumps({**tree, "rows": rows}, indent=2, allow_nan=False) + "\n"

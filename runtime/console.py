@@ -1,5 +1,6 @@
 """What the command says on its two streams, and how it ends."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -9,15 +10,18 @@ from typing import TextIO
 import typer
 from rich.console import Console
 
+from runtime.interruption import Terminated, terminable
 from wiring.errors import ErrorwireError
 
 WIDTH = 132  # where nobody sees a terminal's width
-FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+FAILED, REFUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 def output() -> Console:
-    """Standard output, as wide as the terminal."""
-    return _console(sys.stdout)
+    """Standard output, as wide as the terminal; of several processes the first one speaks."""
+    console = _console(sys.stdout)
+    console.quiet = _rank() > 0
+    return console
 
 
 def complaints() -> Console:
@@ -41,23 +45,55 @@ def complain(label: str, text: str, colour: str) -> None:
 
 @contextmanager
 def told(kept: Callable[[], str] = lambda: "nothing was kept.") -> Iterator[None]:
-    """Run a command: warnings become lines, errors of ours a line and exit code 2, Ctrl-C a line and 130.
+    """Run a command: warnings become lines, errors of ours a line and exit code 2, Ctrl-C a line and 130,
+    SIGTERM a line and 143; a second SIGTERM ends the process at once.
 
     Arguments:
-        kept: says after Ctrl-C what lies where.
+        kept: says after Ctrl-C and SIGTERM what lies where.
 
     Raises:
-        typer.Exit: in place of ErrorwireError and KeyboardInterrupt; other exceptions pass.
+        typer.Exit: in place of ErrorwireError, KeyboardInterrupt and Terminated, and of an OSError that names a path; others pass.
     """
     try:
-        with _warnings_as_lines():
+        with terminable(), _warnings_as_lines():
             yield
     except ErrorwireError as error:
-        complain("Error", str(error), "red")
+        _complain_once("Error" + (f" in process {_rank()}" if _rank() else ""), str(error), "red")
+        raise typer.Exit(REFUSED) from error
+    except OSError as error:
+        if error.filename is None or not _is_first_to_tell():
+            raise
+        complain("Error", f"'{error.filename}' cannot be used ({error.strerror}). Choose another path.", "red")
         raise typer.Exit(REFUSED) from error
     except KeyboardInterrupt as error:
-        complain("Interrupted", kept(), "yellow")
+        _complain_once("Interrupted", kept(), "yellow")
         raise typer.Exit(INTERRUPTED) from error
+    except Terminated as error:
+        _complain_once("Terminated", kept(), "yellow")
+        raise typer.Exit(TERMINATED) from error
+    except Exception:
+        _is_first_to_tell()  # the traceback tells
+        raise
+
+
+def _complain_once(label: str, text: str, colour: str) -> None:
+    """Complain, unless another of several processes has done so: they end for one reason."""
+    if _is_first_to_tell():
+        complain(label, text, colour)
+
+
+def _is_first_to_tell() -> bool:
+    if "WORLD_SIZE" not in os.environ:
+        return True
+    from runtime.distributed.loss import first_to_tell  # only here: it imports torch
+
+    return first_to_tell()
+
+
+def _rank() -> int:
+    """This process's number among those that torchrun has started; 0 alone."""
+    number = os.environ.get("RANK", "0") if "WORLD_SIZE" in os.environ else "0"
+    return int(number) if number.isdecimal() else 0
 
 
 @contextmanager
@@ -79,7 +115,7 @@ def _warnings_as_lines() -> Iterator[None]:
         ) -> None:
             if not issubclass(category, WiringWarning):
                 ordinary(message, category, filename, lineno, file, line)
-            elif str(message) not in seen:
+            elif str(message) not in seen and not _rank():
                 seen.add(str(message))
                 complain("Warning", str(message), "yellow")
 

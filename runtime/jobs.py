@@ -3,25 +3,33 @@
 import json
 import platform
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from compiler import compile
+from runtime.claim import claimed
 from runtime.comparison import Cost
-from runtime.data import Data, load_data, standardise
+from runtime.data import Data, Split, load_data, standardise
+from runtime.distributed.joining import Launch, device_of_process, in_turn, launch
+from runtime.distributed.peers import ALONE, Peers
+from runtime.distributed.portion import Portion
 from runtime.errors import TrainingError
-from runtime.files import write_whole
+from runtime.files import fresh_folder, write_whole
 from runtime.learner import Learner
+from runtime.measures import device_of, moved
 from runtime.metrics import History
 from runtime.models import build_model
 from runtime.plots import curves, save_figure
 from runtime.recipe import Recipe
 from runtime.rehearsal import rehearse
 from runtime.training import CHECKPOINT, fit
+from runtime.watching import watch
 from wiring import parse_wiring
 
 FREE = (
@@ -31,6 +39,7 @@ FREE = (
     "streams",
     "data_folder",
     "wiring",
+    "watch",
 )  # what a resumed run may change, or what fit itself compares
 
 
@@ -55,20 +64,24 @@ class Source:
 
 @dataclass(frozen=True)
 class Job:
-    """``model`` and ``wiring`` are texts; ``folder`` keeps the run."""
+    """``model`` and ``wiring`` are texts; ``folder`` keeps the run; ``watch``: measure angles and norms behind each epoch.
+    ``checkpoint_every``: in steps, or at every epoch's end.
+    """
 
     model: str
     wiring: str
     source: Source
     recipe: Recipe
     folder: Path
+    watch: bool = True
+    checkpoint_every: int | None = None
 
     @property
     def checkpoint(self) -> Path:
         return self.folder / CHECKPOINT
 
-    def learner(self, data: Data) -> Learner:
-        """Build and compile, from the recipe's seed.
+    def learner(self, data: Data, peers: Peers = ALONE) -> Learner:
+        """Build and compile, from the recipe's seed; for several processes, on each one's device, with the largest share of a batch.
 
         Raises:
             OptionError, InvalidWiring, ModelError: a text that names nothing.
@@ -76,16 +89,20 @@ class Job:
         """
         wiring = parse_wiring(self.wiring)
         torch.manual_seed(self.recipe.seed)
-        model = build_model(self.model, data.input_shape, data.classes)
-        example = data.train.x[: self.recipe.batch_size], data.train.y[: self.recipe.batch_size]
-        return self.recipe.learner(compile(model, wiring, example, autocast=self.recipe.dtype, layout=self.recipe.layout))
+        device = device_of_process()
+        model = build_model(self.model, data.input_shape, data.classes).to(device)
+        if peers.several:  # the statistics of the whole batch, as in one process
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        example = moved(first_share(data.train, self.recipe, peers), device)
+        recipe = self.recipe
+        return recipe.learner(compile(model, wiring, example, autocast=recipe.dtype, layout=recipe.layout, world=peers.world))
 
     def options(self) -> dict[str, Any]:
         """Everything that decides what the run does, by the names of the command line."""
         source = self.source
         folder = None if source.folder is None else str(source.folder)
         data = {"data": source.name, "data_folder": folder, "limit": source.limit, "standardise": source.standardise}
-        return {"model": self.model, "wiring": self.wiring, **data, **asdict(self.recipe)}
+        return {"model": self.model, "wiring": self.wiring, **data, **asdict(self.recipe), "watch": self.watch}
 
     def check(self, resume: bool) -> None:
         """Refuse to overwrite a run, or to go on with what is none or another.
@@ -108,7 +125,7 @@ class Job:
             return
         try:
             there = asdict(Recipe()) | json.loads(path.read_text(encoding="utf-8"))["options"]  # older runs know fewer options
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
             raise TrainingError(
                 f"File '{path}' does not say how the run was begun ({problem}). Mend it, or delete it to resume unchecked."
             ) from problem
@@ -120,15 +137,29 @@ class Job:
                     "change."
                 )
 
-    def describe(self, learner: Learner) -> None:
-        """Write ``wiring.json``, which ``--wiring`` takes, and ``run.json``: options and versions.
+    def describe(self, learner: Learner, data: Data) -> None:
+        """Write ``wiring.json``, which ``--wiring`` takes, and ``run.json``: options, versions and what the data look like.
 
         Raises:
             FileError: the disk refuses.
         """
-        text = json.dumps({"options": self.options(), "threads": torch.get_num_threads(), "versions": versions()}, indent=2)
+        own = launch()
+        facts = {"threads": torch.get_num_threads(), "versions": versions(), "data": looks(data)}
+        facts |= {} if own is None else {"processes": own.size, "launch": own.name}
+        text = json.dumps({"options": self.options(), **facts}, indent=2)
         write_whole(self.folder / "wiring.json", learner.program.wiring.to_json())
         write_whole(self.folder / "run.json", text + "\n")
+
+
+def first_share(split: Split, recipe: Recipe, peers: Peers) -> tuple[Tensor, Tensor]:
+    """As many of a split's first samples as the first process's share of a batch has, and as all of it alone."""
+    count = Portion(0, peers.size).samples(recipe.batch_size)
+    return split.x[:count], split.y[:count]
+
+
+def looks(data: Data) -> dict[str, Any]:
+    """What a model must know of data to be built for it."""
+    return {"input_shape": list(data.input_shape), "classes": data.classes}
 
 
 def versions() -> dict[str, str]:
@@ -136,8 +167,10 @@ def versions() -> dict[str, str]:
     return {"errorwire": version("errorwire"), "torch": torch.__version__, "python": platform.python_version()}
 
 
-def train(job: Job, resume: bool, show: Callable[[str, str], object]) -> History:
+def train(job: Job, resume: bool, show: Callable[[str, str], object], peers: Peers = ALONE) -> History:
     """Do a job: metrics, checkpoint, ``wiring.json``, ``run.json`` and ``curves`` are in its folder afterwards.
+
+    Several processes do it together; the first of them writes and shows. What torchrun starts anew goes on from the checkpoint.
 
     Arguments:
         show: called with heading and text for each line of what is about to be trained.
@@ -145,30 +178,63 @@ def train(job: Job, resume: bool, show: Callable[[str, str], object]) -> History
     Raises:
         ErrorwireError: one of its kinds, for whatever does not fit or go well.
     """
-    job.check(resume)
-    data, recipe = job.source.load(job.recipe.seed), job.recipe
-    learner = job.learner(data)
-    rehearse(learner, data.train.x[: recipe.batch_size], data.train.y[: recipe.batch_size])
-    for heading, text in summary(job, learner, data):
-        show(heading, text)
-    job.describe(learner)
-    history = fit(
-        learner,
-        recipe.optimiser(learner),
-        data.train,
-        epochs=recipe.epochs,
-        test=data.test,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        clip_norm=recipe.clip_norm,
-        folder=job.folder,
-        resume=resume,
-    )
-    save_figure(curves(f"{job.wiring} on {job.model}, {data.name}", history.epochs), job.folder / "curves")
+    resume = peers.by_first(lambda: _resumes(job, resume))
+    data, recipe = in_turn(peers, lambda: job.source.load(job.recipe.seed)), job.recipe
+    learner = job.learner(data, peers)
+    rehearse(learner, *moved(first_share(data.train, recipe, peers), device_of(learner)))
+    if peers.first:
+        for heading, text in summary(job, learner, data, peers):
+            show(heading, text)
+    with claimed(job.folder) if peers.first else nullcontext():
+        if peers.first:
+            job.check(resume)  # once more: another run may have been here since
+            job.describe(learner, data)
+        history = fit(
+            learner,
+            recipe.optimiser(learner),
+            data.train,
+            epochs=recipe.epochs,
+            test=data.test,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            clip_norm=recipe.clip_norm,
+            measure=watch(*moved(first_share(data.test, recipe, peers), device_of(learner))) if job.watch else None,
+            measure_start=job.watch,
+            folder=job.folder,
+            checkpoint_every=job.checkpoint_every,
+            resume=resume,
+        )
+        if peers.first:
+            save_figure(curves(f"{job.wiring} on {job.model}, {data.name}", history.epochs), job.folder / "curves")
     return history
 
 
-def summary(job: Job, learner: Learner, data: Data) -> list[tuple[str, str]]:
+def _resumes(job: Job, asked: bool) -> bool:
+    """Whether a job goes on from its checkpoint: where that is asked for, or torchrun has started the very run anew."""
+    resume = asked or (job.checkpoint.exists() and begun_by(launch(), job.folder))
+    job.check(resume)
+    return resume
+
+
+def begun_by(own: Launch | None, folder: Path) -> bool:
+    """Whether an earlier attempt of this torchrun command began the run in ``folder``."""
+    if own is None or not own.restarts:
+        return False
+    try:
+        there = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(there, dict) and there.get("launch") == own.name
+
+
+def folder_of(model: str, wiring: str) -> Path:
+    """A folder below ``runs`` that is not there yet, or the one that an earlier attempt of this torchrun command has begun."""
+    fresh, own = fresh_folder(model, wiring), launch()
+    begun = [path for path in fresh.parent.glob("*") if begun_by(own, path)]
+    return begun[0] if begun else fresh
+
+
+def summary(job: Job, learner: Learner, data: Data, peers: Peers = ALONE) -> list[tuple[str, str]]:
     """What is about to be trained, in a few lines of heading and text."""
     program, recipe, cost = learner.program, job.recipe, Cost.of(learner.program)
     parameters = sum(parameter.numel() for parameter in learner.forward_parameters())
@@ -183,7 +249,10 @@ def summary(job: Job, learner: Learner, data: Data) -> list[tuple[str, str]]:
         ("a step", work),
         ("data", f"{data.name}: {len(data.train.y):,} training and {len(data.test.y):,} test images {shape}{done}"),
         ("recipe", f"{recipe.epochs} epochs, batches of {recipe.batch_size}, {recipe.optimizer}, {rates}, seed {recipe.seed}"),
-        ("backend", learner.backend),
+        (
+            "backend",
+            learner.backend + (f", in {peers.size} processes, each with its share of every batch" if peers.several else ""),
+        ),
         ("folder", str(job.folder)),
     ]
 

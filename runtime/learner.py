@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler import Inputs, UpdateProgram
+from compiler import InputError, Inputs, UpdateProgram
 from compiler.example import leaves_of
+from compiler.joint import samples_input
 from compiler.lowered import Lowered
 from runtime.bound import Bound
 from runtime.errors import NonFiniteLoss
@@ -52,17 +53,23 @@ class Learner(Bound):
         self.checks = checks
         self._optimizer: torch.optim.Optimizer | None = None
         self._lent: list[tuple[Tensor, int]] = []
+        self._counts: dict[tuple[int, torch.device], Tensor] = {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Plain inference through the user's own module."""
         return self.model(*args, **kwargs)
 
-    def learn(self, x: Any, y: Any) -> Learned:
+    def learn(self, x: Any, y: Any, samples: int | None = None) -> Learned:
         """One step on a batch: adds each update to ``.grad``, and takes over buffers such as batch statistics.
+
+        In a world of several processes each of them calls this with its own shard; updates, loss and discrepancy are then those
+        of the joint batch, the same on all ranks.
 
         Arguments:
             x: the model's inputs, in the form of the example: a tensor, a tuple of arguments, a dict of keywords.
             y: labels for the loss.
+            samples: in a world, how many samples the shard counts for; default: as many as it has. 0 for a process that had to borrow
+                one, as the joint batch had fewer samples than there are processes.
 
         Raises:
             NonFiniteLoss: the loss is infinite or not a number; no gradient and no buffer was changed (but by an optimiser
@@ -72,9 +79,10 @@ class Learner(Bound):
             EdgeError: a shape that the error synapses cannot serve.
         """
         lowered = self.program.step(x, y)
+        inputs = self._inputs(lowered, x, y, samples)
         if self._optimizer is not None:
-            return self._learn_whole(lowered, x, y)
-        return self._learn_updates(lowered, x, y)
+            return self._learn_whole(lowered, inputs)
+        return self._learn_updates(lowered, inputs)
 
     def include(self, optimizer: torch.optim.Optimizer) -> None:
         """From now on ``learn`` ends with a step of the optimiser and leaves ``.grad`` to the next one.
@@ -91,26 +99,26 @@ class Learner(Bound):
             check_capturable(optimizer)
         self._optimizer = optimizer
 
-    def _learn_whole(self, lowered: Lowered, x: Any, y: Any) -> Learned:
+    def _learn_whole(self, lowered: Lowered, inputs: Sequence[Tensor]) -> Learned:
         """A step with the optimiser's."""
         optimizer = self._optimizer
         assert optimizer is not None
         if isinstance(self._execute, Graph):
             included = Included(optimizer, itertools.chain(self.parameters(), self.buffers()))
             take = functools.partial(self._take, lowered, optimizer)
-            learned = self._learned(self._execute.whole(lowered, self._inputs(lowered, x, y), take, included))
+            learned = self._learned(self._execute.whole(lowered, inputs, take, included))
             if self.checks:
                 _check(learned.loss, "The optimiser has taken this step already.")
             return learned
         optimizer.zero_grad()
-        learned = self._learn_updates(lowered, x, y)
+        learned = self._learn_updates(lowered, inputs)
         optimizer.step()
         return learned
 
-    def _learn_updates(self, lowered: Lowered, x: Any, y: Any) -> Learned:
+    def _learn_updates(self, lowered: Lowered, inputs: Sequence[Tensor]) -> Learned:
         """A step up to its updates in ``.grad``."""
         self._rescue()
-        results = self.run(lowered, x, y)
+        results = self._execute(lowered, inputs)
         learned = self._learned(results)
         if self.checks:
             _check(learned.loss, "Nothing of this step was taken over.")
@@ -134,16 +142,33 @@ class Learner(Bound):
             if parameter.grad is not None and parameter.grad.data_ptr() == place:
                 parameter.grad = parameter.grad.clone()
 
-    def run(self, lowered: Lowered, x: Any, y: Any) -> list[Tensor]:
+    def run(self, lowered: Lowered, x: Any, y: Any, samples: int | None = None) -> list[Tensor]:
         """Execute a traced step on the present parameters, changing nothing; results in the layout's order."""
-        return self._execute(lowered, self._inputs(lowered, x, y))
+        return self._execute(lowered, self._inputs(lowered, x, y, samples))
 
-    def _inputs(self, lowered: Lowered, x: Any, y: Any) -> list[Tensor]:
+    def _inputs(self, lowered: Lowered, x: Any, y: Any, samples: int | None = None) -> list[Tensor]:
         """The program's inputs in the layout's order; labels are looked at."""
         labels = [leaf for leaf in leaves_of(y) if isinstance(leaf, Tensor)]
         for check in lowered.class_labels if self.checks else ():
             check.check(labels[check.leaf])
-        return [*self.state_tensors(lowered.layout), *Inputs.of(x).tensors(), *labels]
+        return [*self.state_tensors(lowered.layout), *Inputs.of(x).tensors(), *labels, *self._counted(lowered, samples)]
+
+    def _counted(self, lowered: Lowered, samples: int | None) -> list[Tensor]:
+        """In a world the number of samples that this shard counts for, on the device that the step computes on."""
+        if lowered.world is None:
+            if samples not in (None, lowered.batch):
+                raise InputError(
+                    f"samples={samples} says what a shard of a joint batch counts for, but the program has one process and a batch of "
+                    f"{lowered.batch}. Leave samples out, or compile with world=World(group, size)."
+                )
+            return []
+        count = lowered.batch if samples is None else samples
+        if count < 0:
+            raise InputError(f"A shard cannot count for {count} samples. Pass samples=0 or more, or leave it out.")
+        key = count, lowered.device
+        if key not in self._counts:
+            self._counts[key] = samples_input(count, lowered.device)
+        return [self._counts[key]]
 
     def _accept(self, lowered: Lowered, results: Sequence[Tensor]) -> None:
         layout = lowered.layout

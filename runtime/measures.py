@@ -12,6 +12,7 @@ from compiler import Inputs
 from compiler.capture import pick
 from compiler.signal import Loss, error_scale
 from runtime.batches import Batches, pair
+from runtime.distributed.peers import ALONE, Peers
 from runtime.errors import TrainingError
 from runtime.learner import Learner
 
@@ -26,15 +27,20 @@ class Sums:
     labelled: int = 0
     correct: int = 0
 
-    def add(self, source: Loss, loss: Tensor, output: Tensor, labels: Any, discrepancy: Tensor | None = None) -> None:
+    def add(
+        self, source: Loss, loss: Tensor, output: Tensor, labels: Any, discrepancy: Tensor | None = None, samples: int | None = None
+    ) -> None:
         """Add a batch.
 
         Arguments:
             source: the loss function, which says whether ``loss`` is a mean.
             loss: 0-dim. ``output``: ``[N, ...]``. ``labels``: as the loss reads them.
             discrepancy: 0-dim, a mean over the batch.
+            samples: how many of ``N`` count, all or none; default: all.
         """
-        count = output.shape[0]
+        count = output.shape[0] if samples is None else samples
+        if not count:
+            return
         self.samples += count
         self.loss += loss.item() * error_scale(source, count)
         if discrepancy is not None:
@@ -42,6 +48,13 @@ class Sums:
         labelled, correct = hits(output, labels, ignored_label(source))
         self.labelled += labelled
         self.correct += correct
+
+    def over(self, peers: Peers) -> "Sums":
+        """The sums of all processes together; each of them calls this."""
+        samples, loss, discrepancy, labelled, correct = peers.totals(
+            self.samples, self.loss, self.discrepancy, self.labelled, self.correct
+        )
+        return Sums(int(samples), loss, discrepancy, int(labelled), int(correct))
 
     @property
     def mean_loss(self) -> float:
@@ -83,8 +96,10 @@ def hits(output: Tensor, labels: Any, ignored: int) -> tuple[int, int]:
 
 
 @torch.no_grad()
-def evaluate(learner: Learner, batches: Batches) -> Sums:
+def evaluate(learner: Learner, batches: Batches, peers: Peers = ALONE) -> Sums:
     """Loss and accuracy of ``learner`` over all batches, in evaluation mode, in which it is left.
+
+    Each of several processes passes its own batches, and gets the sums over all of them.
 
     Raises:
         TrainingError: there is not one batch.
@@ -92,13 +107,14 @@ def evaluate(learner: Learner, batches: Batches) -> Sums:
     learner.eval()
     source, sums = learner.program.source, Sums()
     device = device_of(learner)
-    for batch in batches.draw(0):
+    for number, batch in enumerate(batches.draw(0)):
         x, y = moved(pair(batch, "test"), device)
         inputs = Inputs.of(x)
         with torch.autocast(device.type, dtype=source.autocast, enabled=source.autocast is not None):
             output = pick(learner(*inputs.args, **inputs.keywords()), source.output)
             loss = source.loss(output, y)
-        sums.add(source.loss, loss, output, y)
+        sums.add(source.loss, loss, output, y, samples=batches.samples(number))
+    sums = sums.over(peers)
     if not sums.samples:
         raise TrainingError("The test data has not one batch. Give a loader that starts anew every time.")
     return sums

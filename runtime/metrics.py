@@ -1,11 +1,16 @@
 """What an epoch came to, and where it is written: the history, a CSV file, TensorBoard."""
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+import errno
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from runtime.files import PLACE, FileError, reason, write_whole
 from runtime.learner import Learner
 
 Measure = Callable[[Learner, int], Mapping[str, float]]
@@ -43,7 +48,7 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class Measured:
-    """What the caller's ``measure`` found behind an epoch (from 1)."""
+    """What the caller's ``measure`` found behind an epoch (from 1), or before the first one (0)."""
 
     epoch: int
     numbers: dict[str, float]
@@ -63,49 +68,95 @@ class History:
 
     def and_then(self, row: EpochMetrics, numbers: Mapping[str, float]) -> "History":
         """With one more epoch; without an entry for ``numbers`` where there are none."""
-        found = (Measured(row.epoch, {name: float(number) for name, number in numbers.items()}),) if numbers else ()
-        return History((*self.epochs, row), (*self.measured, *found))
+        return History((*self.epochs, row), self.measured).noted(row.epoch, numbers)
+
+    def noted(self, epoch: int, numbers: Mapping[str, float]) -> "History":
+        """With ``numbers`` measured at an epoch, if there are any."""
+        found = (Measured(epoch, {name: float(number) for name, number in numbers.items()}),) if numbers else ()
+        return History(self.epochs, (*self.measured, *found))
 
 
 class MetricsFile:
     """A CSV file with a row an epoch; empty cells where there is nothing to tell."""
 
     def __init__(self, path: Path, rows: Sequence[EpochMetrics]) -> None:
-        """Write the file anew with ``rows``: those of epochs behind the restored one go."""
+        """Write the file anew with ``rows``: those of epochs behind the restored one go.
+
+        Raises:
+            FileError: the disk refuses.
+        """
         self.path = path
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([column.name for column in fields(EpochMetrics)])
-            writer.writerows(astuple(row) for row in rows)
+        write_whole(path, _lines([[column.name for column in fields(EpochMetrics)], *map(astuple, rows)]))
 
     def append(self, row: EpochMetrics) -> None:
-        """Add a row; it is in the file when this returns."""
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow(astuple(row))
+        """Add a row; it is in the file, whole, when this returns.
+
+        Raises:
+            FileError: the disk refuses.
+        """
+        line = _lines([astuple(row)]).encode()
+        try:
+            with self.path.open("r+b", buffering=0) as file:
+                end = file.seek(0, os.SEEK_END)
+                if file.write(line) != len(line):
+                    file.truncate(end)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as problem:
+            raise FileError(f"File '{self.path}' cannot be written ({reason(problem)}). {PLACE}") from problem
+
+
+def _lines(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 class Board:
     """TensorBoard's scalars by epoch, where TensorBoard is installed; else nothing."""
 
-    def __init__(self, folder: Path, first: int) -> None:
-        """Write below ``folder`` from epoch ``first`` on; what a run before wrote of it and later is hidden."""
+    def __init__(self, folder: Path, rows: Sequence[EpochMetrics]) -> None:
+        """Write below ``folder`` what follows on ``rows``: what a run before wrote of later epochs is hidden.
+
+        The last of ``rows`` is written again, for a run can be killed between its checkpoint and this.
+
+        Raises:
+            FileError: the disk refuses.
+        """
+        self.folder = folder
         self._writer: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter  # only here: it is no requirement
         except ImportError:
             return
-        self._writer = SummaryWriter(folder, purge_step=first)
+        with self._told():
+            self._writer = SummaryWriter(folder, purge_step=rows[-1].epoch if rows else 1)
+        for row in rows[-1:]:
+            self.append(row)
 
     def append(self, row: EpochMetrics) -> None:
-        """Write an epoch."""
+        """Write an epoch.
+
+        Raises:
+            FileError: the disk refuses.
+        """
         if self._writer is None:
             return
-        for name, value in asdict(row).items():
-            if name not in ("epoch", "step") and value is not None:
-                self._writer.add_scalar(name, value, row.epoch)
-        self._writer.flush()
+        with self._told():
+            for name, value in asdict(row).items():
+                if name not in ("epoch", "step") and value is not None:
+                    self._writer.add_scalar(name, value, row.epoch)
+            self._writer.flush()
 
     def close(self) -> None:
         """End the file."""
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):  # every epoch was flushed, or told of
+                self._writer.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as problem:
+            raise FileError(f"Folder '{self.folder}' cannot be written to ({reason(problem)}). {PLACE}") from problem

@@ -67,10 +67,25 @@ StudyResults = Annotated[
     typer.Option("--folder", help="Where the results of all studies lie; default: examples/reproduce/results in a checkout."),
 ]
 Traces = Annotated[Path, typer.Argument(help="Where to put schedule.txt and timeline.json, .png and .svg.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Of torch; else its own choice.", rich_help_panel=_MACHINE)]
+Threads = Annotated[int | None, typer.Option(min=1, max=4096, help="Of torch; else its own choice.", rich_help_panel=_MACHINE)]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        help="Measure each epoch, for the report, angles to BP on one batch and norms of weights.", rich_help_panel="Results"
+    ),
+]
 Folder = Annotated[
     Path | None, typer.Option(help="Where the results go; without it to a new folder below runs/.", rich_help_panel="Results")
 ]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option("--checkpoint-every", min=1, help="Steps; else at every epoch's end.", rich_help_panel="Results"),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with the run in --folder, given the same options.", rich_help_panel="Results")
+]
+Runs = Annotated[list[Path], typer.Argument(help="Folders of runs or comparisons, to be shown beside each other.")]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--to", help="The .html file to write; without it report.html in the folder, or here for several folders."),
 ]

@@ -15,6 +15,7 @@ from runtime.learner import Learner
 from runtime.optimizers import OPTIMIZERS, build_optimizer
 
 DTYPES = {"bf16": torch.bfloat16}
+LARGEST_SEED = 2**63 - 1
 LAYOUTS: tuple[str, ...] = get_args(MemoryLayout)
 
 
@@ -50,6 +51,8 @@ class Recipe:
         for name, lowest in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
             if getattr(self, name) < lowest:
                 raise TrainingError(f"The option {_written(name)} is {getattr(self, name)}. Give a whole number from {lowest} on.")
+        if self.seed > LARGEST_SEED:
+            raise TrainingError(f"The option --seed is {self.seed}. Give a whole number from 0 to {LARGEST_SEED}.")
         for name in ("lr", "error_lr", "momentum", "weight_decay"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):

@@ -25,9 +25,11 @@ class Request:
     tested: bool
     epochs: int
     batch_size: int
+    seed: int
     scheduler: LRScheduler | None
     clip_norm: float | None
     measure: Measure | None
+    measure_start: bool
     folder: Path | None
     checkpoint_every: int | None
     resume: bool

@@ -8,6 +8,8 @@ import torch
 
 from runtime.checkpoint import CheckpointError, Tree
 
+_KEYS = 624  # numbers that a Mersenne Twister keeps
+
 
 def capture_rng() -> Tree:
     """The states of the global generators: torch on the CPU, ``random``, numpy's, and torch's on CUDA if in use."""
@@ -42,6 +44,8 @@ def restore_rng(tree: Tree) -> None:
 
 def _set_rng(state: Any) -> None:
     arrays = {key: v.numpy() if isinstance(v, torch.Tensor) else v for key, v in state["numpy"]["state"].items()}
+    if not 0 <= arrays.get("pos", 0) <= _KEYS:  # numpy reads there unasked
+        raise ValueError(f"numpy's generator has no place {arrays['pos']}")
     torch.set_rng_state(state["torch"])
     random.setstate(state["python"])
     np.random.set_state({**state["numpy"], "state": arrays})

@@ -16,7 +16,7 @@ from runtime.executors.watch import Timeline
 from runtime.models import MODELS
 from runtime.models.registry import GIVEN
 from runtime.recipe import Recipe
-from wiring import PRESETS
+from wiring import all_presets
 
 NOTHING = "-"
 ABREAST = 4  # streams that stand beside each other in a table of 80 columns
@@ -34,7 +34,7 @@ COLUMNS = (
 def presets_table() -> Table:
     """Every preset with its options and what it does."""
     table = _table("Wirings: --wiring NAME or NAME:key=value,..., or a .json file", "name", "options", "what it does")
-    for name, preset in PRESETS.items():
+    for name, preset in all_presets().items():
         table.add_row(name, _options(preset), _first_line(preset))
     return table
 

@@ -1,6 +1,6 @@
 """Declare where errors travel and what happens on arrival. This package does not import torch."""
 
-from wiring.errors import ErrorwireError, OptionError, WiringError
+from wiring.errors import ErrorwireError, OptionError, PluginWarning, WiringError
 from wiring.presets import (
     bp,
     dfa,
@@ -17,7 +17,7 @@ from wiring.presets import (
     sparse_dfa,
     weight_mirror,
 )
-from wiring.registry import PRESETS, parse_wiring
+from wiring.registry import PRESETS, all_presets, parse_wiring, preset
 from wiring.spec import (
     ByShape,
     Channelwise,
@@ -75,6 +75,7 @@ __all__ = [
     "Normal",
     "OptionError",
     "Pairwise",
+    "PluginWarning",
     "Pointwise",
     "Recursive",
     "Rule",
@@ -87,6 +88,7 @@ __all__ = [
     "Wiring",
     "WiringError",
     "Zeros",
+    "all_presets",
     "bp",
     "dfa",
     "dkp",
@@ -97,6 +99,7 @@ __all__ = [
     "lra_e",
     "mix",
     "parse_wiring",
+    "preset",
     "rec_lra",
     "sdfa",
     "shallow",

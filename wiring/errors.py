@@ -11,3 +11,7 @@ class WiringError(ErrorwireError):
 
 class OptionError(WiringError):
     """An option text such as ``rec_lra:depth=2`` cannot be read."""
+
+
+class PluginWarning(UserWarning):
+    """An installed distribution's words or presets cannot be loaded."""

@@ -1,7 +1,8 @@
 """Topologies: for every site, which sites send their error to it. Pure graph questions, no tensors.
 
 A topology answers one question, ``senders(site, structure)``: the senders in order, or ``None`` when the topology does not
-count the site among its error neurons, so that it is no site and its region belongs to whatever comes after it.
+count the site among its error neurons, so that it is no site and its region belongs to whatever comes after it. One whose edges
+differ in their synapses answers ``arriving(site, structure)`` instead, with the edges themselves.
 """
 
 from collections.abc import Mapping
@@ -48,12 +49,26 @@ class SiteStructure:
         return groups
 
 
+class Edge(Record):
+    """One error edge; without its own ``synapse`` or ``plasticity`` it takes the rule's."""
+
+    source: str
+    target: str
+    synapse: SerializeAsAny[Synapse] | None = None
+    plasticity: SerializeAsAny[Plasticity] | None = None
+
+
 class Topology(Word):
-    """Family: which site sends to which."""
+    """Family: which site sends to which. A topology defines ``senders``, or ``arriving`` where its edges differ in more than their ends."""
 
     def senders(self, site: str, structure: SiteStructure) -> tuple[str, ...] | None:
         """The senders of ``site``, or ``None`` when it is no site under this topology."""
-        raise TypeError(f"Topology {type(self).__name__} must define senders(site, structure).")
+        raise TypeError(f"Topology {type(self).__name__} must define senders(site, structure) or arriving(site, structure).")
+
+    def arriving(self, site: str, structure: SiteStructure) -> tuple[Edge, ...] | None:
+        """The edges into ``site``, each with the rule's synapse and plasticity or its own, or ``None`` when it is no site."""
+        senders = self.senders(site, structure)
+        return None if senders is None else tuple(Edge(source=sender, target=site) for sender in senders)
 
 
 class Pairwise(Topology):
@@ -113,15 +128,6 @@ class Recursive(Topology):
                 if closing != site:
                     return (closing,) if self.depth > 1 else None
         return (OUTPUT,)
-
-
-class Edge(Record):
-    """One error edge; without its own ``synapse`` or ``plasticity`` it takes the rule's."""
-
-    source: str
-    target: str
-    synapse: SerializeAsAny[Synapse] | None = None
-    plasticity: SerializeAsAny[Plasticity] | None = None
 
 
 class Explicit(Topology):

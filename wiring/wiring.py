@@ -117,6 +117,8 @@ class Wiring(Record):
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise InvalidWiring(f"This JSON text is no wiring. {describe(error)}") from error
+        except RecursionError as error:
+            raise InvalidWiring("This JSON text is no wiring: its records are nested too deeply. Write them flatter.") from error
 
 
 def _set(record: dict[str, Any], names: list[str], value: Any, path: str) -> None:

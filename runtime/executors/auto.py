@@ -11,7 +11,7 @@ from torch import Tensor
 
 from compiler.lowered import Lowered
 from compiler.schedule import Schedule
-from runtime.executors.executor import Executor, Hooks, Run, finish
+from runtime.executors.executor import Executor, Hooks, Run, finish, one_process
 from runtime.executors.graph import Graph
 from runtime.executors.serial import Serial
 from runtime.executors.streams import Streams
@@ -36,6 +36,7 @@ class Auto(Executor):
 
     def __call__(self, lowered: Lowered, inputs: Sequence[Tensor]) -> list[Tensor]:
         if lowered not in self._ready:
+            one_process(self.name, lowered, "measures which executor is fastest by steps of its own")
             candidates = self._candidates(lowered)
             taken = times(candidates, lowered, inputs)
             best = min(candidates, key=lambda candidate: taken[repr(candidate)])

@@ -75,6 +75,15 @@ def finish(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def one_process(name: str, lowered: Lowered, reason: str) -> None:
+    """Raises BackendError where other processes run the step as well and could not keep in step with this one."""
+    if lowered.world is not None:
+        raise BackendError(
+            f"Backend {name!r} {reason}, which the other processes of the world would not know of, and each would wait for the others "
+            "for ever. Use 'serial', 'threads' (CPU) or 'streams' (CUDA)."
+        )
+
+
 def no_hooks(name: str, hooks: Hooks | None) -> None:
     """Raises BackendError where hooks are asked for that nobody would call."""
     if hooks is not None:

@@ -4,6 +4,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 
 from compiler import UpdateProgram
+from compiler.joint import samples_input
 
 
 def first_values(program: UpdateProgram) -> list[Tensor]:
@@ -14,4 +15,5 @@ def first_values(program: UpdateProgram) -> list[Tensor]:
     synapses = program.start()
     own = [parameters[name] for name in layout.parameters] + [buffers[name] for name in layout.buffers]
     labels = [leaf for leaf in pytree.tree_leaves(program.labels) if isinstance(leaf, Tensor)]
-    return [*own, *(synapses[name] for name in layout.synapses), *program.inputs.tensors(), *labels]
+    count = [] if program.lowered.world is None else [samples_input(program.lowered.batch, program.lowered.device)]
+    return [*own, *(synapses[name] for name in layout.synapses), *program.inputs.tensors(), *labels, *count]

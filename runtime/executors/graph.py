@@ -21,11 +21,12 @@ from compiler.lowered import Lowered
 from compiler.planning import scheduled
 from compiler.schedule import Schedule
 from runtime.errors import BackendError
-from runtime.executors.executor import Executor, Hooks, Run, no_hooks
+from runtime.executors.executor import Executor, Hooks, Run, no_hooks, one_process
 from runtime.executors.included import Included
 from runtime.executors.streams import needs_cuda, on_streams
 
 WARM_UP = 3
+WARMS_UP = "runs a step several times before it captures it"
 
 After = Callable[[Sequence[Tensor]], None]
 """What is captured behind the step, with its results: taking over updates and an optimiser's step."""
@@ -45,6 +46,7 @@ class Graph(Executor):
     def prepare(self, lowered: Lowered, schedule: Schedule | None = None, hooks: Hooks | None = None) -> Run:
         needs_cuda(self.name, lowered)
         no_hooks(self.name, hooks)
+        one_process(self.name, lowered, WARMS_UP)
         step = on_streams(lowered, schedule or scheduled(lowered, self.streams))
         captured: Captured | None = None
 
@@ -66,6 +68,7 @@ class Graph(Executor):
         captured, marks = self._whole.get(lowered, (None, []))
         if captured is None or marks != included.marks() or not captured.fits(inputs):
             needs_cuda(self.name, lowered)
+            one_process(self.name, lowered, WARMS_UP)
             self._whole.pop(lowered, None)
             del captured
             step = on_streams(lowered, scheduled(lowered, self.streams))

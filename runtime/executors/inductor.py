@@ -9,7 +9,7 @@ from torch import Tensor
 from compiler.lowered import Lowered
 from compiler.schedule import Schedule
 from runtime.errors import BackendError
-from runtime.executors.executor import Executor, Hooks, Run, no_hooks
+from runtime.executors.executor import Executor, Hooks, Run, no_hooks, one_process
 
 
 class Inductor(Executor):
@@ -19,6 +19,7 @@ class Inductor(Executor):
 
     def prepare(self, lowered: Lowered, schedule: Schedule | None = None, hooks: Hooks | None = None) -> Run:
         no_hooks(self.name, hooks)
+        one_process(self.name, lowered, "orders operators as it finds best")
         if self.streams != 1:
             raise BackendError(f"Backend 'inductor' compiles a single stream, not {self.streams}. Leave streams out.")
         with warnings.catch_warnings():

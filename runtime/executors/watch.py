@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from compiler import UpdateProgram
-from compiler.planning import scheduled, task_seconds
+from compiler.planning import on_the_way, scheduled, task_seconds
 from compiler.roofline import roofline
 from compiler.schedule import Schedule
 from compiler.simulation import Span, makespan, simulate
@@ -153,7 +153,7 @@ def measure_timeline(program: UpdateProgram, streams: int = 2, backend: str | No
                 taken.append(spans)
                 seconds.append(perf_counter() - start)
     median = sorted(taken, key=makespan)[(steps - 1) // 2]
-    predicted = simulate(lowered.tasks, schedule, task_seconds(lowered, cost), cost.wait)
+    predicted = simulate(lowered.tasks, schedule, task_seconds(lowered, cost), cost.wait, on_the_way(lowered, cost))
     return Timeline(str(runner), schedule, predicted, median, steps, statistics.median(seconds))
 
 

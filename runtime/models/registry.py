@@ -3,11 +3,13 @@
 import difflib
 import importlib
 import inspect
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+import torch
 from torch import nn
 
 from runtime.models.cnn import cnn
@@ -19,6 +21,7 @@ from runtime.models.preact import preact_resnet18
 from runtime.models.rec_lra import rec_lra_mlp, rec_lra_residual_mlp, rec_lra_resnet18
 from runtime.models.resnet import IMAGENET_TYPES, cifar_resnet, imagenet_resnet
 from runtime.models.wide import wide_resnet
+from runtime.room import too_much
 from wiring.errors import ErrorwireError
 from wiring.text import Option, parse_call
 
@@ -42,6 +45,10 @@ MODELS: dict[str, ModelFactory] = {
     "rec_lra_residual_mlp": rec_lra_residual_mlp,
     "rec_lra_resnet18": rec_lra_resnet18,
 }
+
+# Of what an option counts, and of layers: each is an object, so that a billion would keep the machine busy for hours.
+MOST, DEEPEST = 10**8, 10**4
+SMALL = 10**6  # the product of all counts up to which a model's size is not looked at
 
 # What build_model itself gives to a factory; never an option.
 GIVEN = ("input_shape", "classes")
@@ -77,6 +84,7 @@ def build_model(text: str, input_shape: tuple[int, ...], classes: int) -> nn.Mod
         factory = _built_in(name)
         _check_names(text, factory, options)
         _check_values(text, factory, options)
+        _check_room(text, factory, input_shape, classes, options)
     return _call(text, factory, input_shape, classes, options)
 
 
@@ -148,6 +156,8 @@ def _check_values(text: str, factory: ModelFactory, options: Mapping[str, Option
         kind = named[name].annotation
         if kind is int and (type(value) is not int or value < 1):
             expected = "a whole number from 1 on"
+        elif type(value) is int and value > (most := DEEPEST if name == "depth" else MOST):
+            expected = f"a whole number from 1 to {most}"
         elif kind is float and type(value) not in (int, float):
             expected = "a number"
         elif kind is str and type(value) is not str:
@@ -159,6 +169,26 @@ def _check_values(text: str, factory: ModelFactory, options: Mapping[str, Option
         else:
             continue
         raise ModelError(f"Model {text!r}: option {name!r} is {value!r}. Give {expected}.")
+
+
+def _check_room(
+    text: str, factory: ModelFactory, input_shape: tuple[int, ...], classes: int, options: Mapping[str, Option]
+) -> None:
+    """Build what may be large without numbers in it, which costs nothing at any size, and look how large it is."""
+    counts = [value for value in options.values() if type(value) is int]
+    if math.prod((*input_shape, classes, *counts)) < SMALL:
+        return
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=()):
+            model = _call(text, factory, input_shape, classes, options)
+    except ErrorwireError:
+        return  # told when it is built in earnest
+    excess = too_much(sum(tensor.numel() * tensor.itemsize for tensor in (*model.parameters(), *model.buffers())))
+    if excess is not None:
+        raise ModelError(
+            f"Model {text!r} for inputs of shape {input_shape} and {classes} classes has parameters of {excess}. "
+            "Choose a smaller one."
+        )
 
 
 def _call(text: str, factory: ModelFactory, input_shape: tuple[int, ...], classes: int, options: Mapping[str, Option]) -> nn.Module:

@@ -11,6 +11,7 @@ import torch
 from compiler import compile
 from runtime.batches import batches_of
 from runtime.checkpoint import load_tree
+from runtime.claim import claimed
 from runtime.errors import NonFiniteLoss, TrainingError
 from runtime.files import write_whole
 from runtime.jobs import versions
@@ -101,6 +102,10 @@ class Run:
             ErrorwireError: one of its kinds, for whatever does not fit or go well, but not for a loss that diverges.
         """
         problem = problem_named(self.case.data, self.order.data_folder).limited(self.order.limit)
+        with claimed(self.folder):
+            return self._worked(problem)
+
+    def _worked(self, problem: Problem) -> Result:
         resume = self._begun()
         learner = learner_of(self.case, problem, self.seed)
         start = self._embedded(learner, problem, "untrained")

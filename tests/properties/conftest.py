@@ -10,8 +10,8 @@ from hypothesis import Phase, settings
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
 """Without explaining, which compiles many programs more."""
 
-settings.register_profile("ci", deadline=None, derandomize=True, max_examples=10, phases=PHASES)
-settings.register_profile("thorough", settings.get_profile("ci"), max_examples=100)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=200, phases=PHASES)
+settings.register_profile("thorough", settings.get_profile("ci"), max_examples=2000)
 
 
 @pytest.hookimpl(wrapper=True)

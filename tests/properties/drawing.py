@@ -1,5 +1,7 @@
 """Small networks drawn by hypothesis: random graphs of layers, and chains; each prints as the program that it computes.
 
+All have seed 0: pools draw seeds.
+
 Ill-conditioned nets are left out, so that two ways to compute one number agree to rounding: no normalisation over fewer than three
 numbers, which would leave next to nothing of a gradient.
 """
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from hypothesis import strategies as st
+from hypothesis.vendor.pretty import RepresentationPrinter
 from torch import Tensor, nn
 
 Shape = tuple[int, ...]
@@ -145,6 +148,10 @@ class Network:
         ends = ", ".join(f"flatten(v{value})" for value in self.loose())
         return "\n".join([*text, f"head = linear(concat({ends}), {self.classes})"])
 
+    def _repr_pretty_(self, printer: RepresentationPrinter, cycle: bool) -> None:
+        """In hypothesis's reports too."""
+        printer.text(repr(self))
+
 
 class DagNet(nn.Module):
     """Runs a network's lines in order; the module of line ``n`` is called ``vn``."""
@@ -174,7 +181,6 @@ class DagNet(nn.Module):
 VECTORS: list[Shape] = [(3,), (5,)]
 MAPS: list[Shape] = [(1, 4, 4), (2, 6, 6), (3, 5, 5)]
 WIDTHS = st.sampled_from([3, 4, 6])
-SEEDS = st.integers(0, 999)
 BATCHES = st.integers(3, 5)
 CLASSES = st.integers(3, 5)
 
@@ -200,7 +206,7 @@ def dags(draw: st.DrawFn, most: int = 8, batch_norm: bool = True, dropout: bool 
             put(Line(op, (place, draw(st.sampled_from(_partners(op, place, shapes))))))
         else:
             put(Line(op, (place,), draw(WIDTHS) if op in SYNAPSES else 0))
-    return Network(shapes[0], tuple(lines), draw(CLASSES), draw(BATCHES), draw(SEEDS))
+    return Network(shapes[0], tuple(lines), draw(CLASSES), draw(BATCHES), seed=0)
 
 
 def _recent(count: int) -> st.SearchStrategy[int]:
@@ -223,4 +229,4 @@ def chains(draw: st.DrawFn, maps: bool = False, most: int = 3) -> Network:
         lines.append(Line("conv" if maps else "linear", (2 * number,), draw(WIDTHS)))
         lines.append(Line(draw(st.sampled_from(list(ACTIVATIONS))), (2 * number + 1,)))
     shape = draw(st.sampled_from(MAPS if maps else VECTORS))
-    return Network(shape, tuple(lines), draw(CLASSES), draw(BATCHES), draw(SEEDS))
+    return Network(shape, tuple(lines), draw(CLASSES), draw(BATCHES), seed=0)

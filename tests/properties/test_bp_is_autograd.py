@@ -4,19 +4,19 @@ import torch
 import torch.nn.functional as F
 from drawing import Network, dags
 from hypothesis import given
+from pool import pooled
+from programs import learner_of
 from updates import apart, gradients
 
-from compiler import compile
-from runtime import Learner
 from wiring import bp
 
 TOLERANCE = 1e-12
 
 
-@given(dags(dropout=True))
+@given(pooled(dags(dropout=True), each=20))
 def test_bp_is_autograd(network: Network) -> None:
-    model, twin, (x, y) = network.model(), network.model(), network.data()
-    learner = Learner(compile(model, bp(), (x, y)))
+    learner, twin, (x, y) = learner_of(network, bp()), network.model(), network.data()
+    model = learner.model
     torch.manual_seed(1)
     learned = learner.learn(x, y)
     torch.manual_seed(1)

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from pool import pooled
+from programs import learner_of
 from torch import Tensor, nn
 
-from compiler import compile
 from runtime import Learner
 from runtime.alignment import angle
 from runtime.learner import named_results
@@ -30,14 +31,12 @@ LEARNT = 1e-9
 
 @dataclass(frozen=True)
 class Case:
-    """A chain of linear layers from one sample to ``classes``, and how it learns."""
+    """A chain of linear layers from one sample to ``classes``."""
 
     widths: tuple[int, ...]
     bias: bool
     classes: int
     ending: str
-    momentum: float
-    rate: float
     seed: int
 
     def model(self) -> nn.Sequential:
@@ -67,7 +66,7 @@ class Case:
         """Every hidden layer's own output is a site, without an activation."""
         sites = Sites(modules=tuple(str(number) for number in range(len(self.widths))))
         wiring = drtp().model_copy(update={"sites": sites})
-        return Learner(compile(self.model(), wiring, self.data(), self.loss()), seed=self.seed)
+        return learner_of(self, wiring, self.loss())
 
 
 cases = st.builds(
@@ -76,9 +75,7 @@ cases = st.builds(
     bias=st.booleans(),
     classes=st.integers(2, 5),
     ending=st.sampled_from(["softmax", "logits", "sigmoid"]),
-    momentum=st.sampled_from([0.0, 0.9]),
-    rate=st.sampled_from([0.01, 0.03, 0.1]),
-    seed=st.integers(0, 999),
+    seed=st.just(0),
 )
 
 
@@ -98,11 +95,11 @@ def signals_of_bp(case: Case, model: nn.Sequential) -> tuple[Tensor, dict[str, T
     return loss.detach(), {str(number): signal for number, signal in enumerate(torch.autograd.grad(loss, hidden))}
 
 
-@given(cases)
-def test_signals_of_drtp_and_bp_point_the_same_way(case: Case) -> None:
+@given(pooled(cases, each=20), st.sampled_from([0.0, 0.9]), st.floats(1e-3, 0.1))
+def test_signals_of_drtp_and_bp_point_the_same_way(case: Case, momentum: float, rate: float) -> None:
     learner, (x, y) = case.learner(), case.data()
     t = F.one_hot(y, case.classes).double() if case.ending == "softmax" else y
-    optimizer = torch.optim.SGD(learner.parameters(), case.rate, case.momentum, nesterov=case.momentum > 0)
+    optimizer = torch.optim.SGD(learner.parameters(), rate, momentum, nesterov=momentum > 0)
     moved: set[str] = set()
     for _ in range(len(case.widths) + 4):
         loss, backpropagated = signals_of_bp(case, learner.model)
@@ -118,4 +115,5 @@ def test_signals_of_drtp_and_bp_point_the_same_way(case: Case) -> None:
         learner.learn(x, y)
         optimizer.step()
         optimizer.zero_grad()
-    assert len(moved) == len(case.widths)
+    else:  # hidden layers grow as long as they learn: a step of the output's weights may learn the sample before BP's signals arrive
+        assert len(moved) == len(case.widths)

@@ -4,16 +4,17 @@ import torch
 from drawing import Network, chains, dags
 from hypothesis import given
 from hypothesis import strategies as st
+from pool import pooled
+from programs import learner_of
 from updates import apart, step, step_of_synapses
 
-from compiler import compile
 from runtime import Learner
 from wiring import Wiring, dkp, kp, mix
 
 STEPS = 4
 RATES = st.floats(1e-3, 0.5)
 DECAYS = st.floats(0.0, 1.0)
-CHAINS = st.one_of(chains(), chains(maps=True))
+CHAINS = pooled(chains(), chains(maps=True), each=8)
 
 
 def descend(learner: Learner, rate: float, decay: float) -> torch.optim.SGD:
@@ -26,10 +27,10 @@ def gaps(learner: Learner) -> dict[str, float]:
     return {name: (learner.model.get_parameter(name.removeprefix("mirror:")) - mirror).norm().item() for name, mirror in synapses}
 
 
-@given(network=dags(), rate=RATES, decay=DECAYS)
+@given(network=pooled(dags(), each=16), rate=RATES, decay=DECAYS)
 def test_every_mirror_of_kp_contracts_to_its_weight(network: Network, rate: float, decay: float) -> None:
     x, y = network.data()
-    learner = Learner(compile(network.model(), kp(), (x, y)))
+    learner = learner_of(network, kp())
     optimizer = descend(learner, rate, decay)
     for _ in range(STEPS):
         before = gaps(learner)
@@ -42,7 +43,7 @@ def test_every_mirror_of_kp_contracts_to_its_weight(network: Network, rate: floa
 def twins(network: Network, direct: Wiring) -> tuple[Learner, Learner, str]:
     """The network under ``kp`` and under ``direct``, whose last site's own feedback starts as KP's mirror of the output's weights."""
     last = f"output->v{len(network.lines)}"
-    mirrored, other = (Learner(compile(network.model(), wiring, network.data())) for wiring in (kp(), direct))
+    mirrored, other = (learner_of(network, wiring) for wiring in (kp(), direct))
     feedback = other.error_synapses()[last]
     with torch.no_grad():
         feedback.copy_(mirrored.error_synapses()["mirror:head.weight"].reshape(feedback.shape))

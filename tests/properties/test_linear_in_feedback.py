@@ -5,18 +5,20 @@ from collections.abc import Mapping
 import pytest
 import torch
 from drawing import Network, dags
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from pool import SEEDS, pooled
+from programs import learner_of
 from torch import Tensor
 from updates import NOISE, apart, step, step_of_synapses
 
-from compiler import UpdateProgram, compile
+from compiler import UpdateProgram
 from runtime import Learner
 from runtime.alignment import alignment
-from wiring import OUTPUT, Wiring, dfa, dkp, drtp
+from wiring import OUTPUT, dkp, parse_wiring
 
 TOLERANCE = 1e-10
-DIRECT = st.sampled_from([dfa(), dkp(), drtp()])
+DIRECT = pooled(*[st.tuples(st.just(text), dags()) for text in ("dfa", "dkp", "drtp")], each=5)
 FACTORS = st.one_of(st.floats(0.125, 8.0), st.floats(-8.0, -0.125))
 pytestmark = pytest.mark.filterwarnings("ignore::compiler.WiringWarning")
 
@@ -34,12 +36,13 @@ def fill(learner: Learner, values: Mapping[str, Tensor]) -> None:
             synapse.copy_(values[name])
 
 
-@given(wiring=DIRECT, network=dags(), a=FACTORS, b=FACTORS)
-def test_updates_are_linear_in_the_feedback(wiring: Wiring, network: Network, a: float, b: float) -> None:
+@given(drawn=DIRECT, a=FACTORS, b=FACTORS)
+def test_updates_are_linear_in_the_feedback(drawn: tuple[str, Network], a: float, b: float) -> None:
     """Those behind hidden sites alone; what the output's own error adds to others does not depend on the feedback."""
+    text, network = drawn
     x, y = network.data()
-    learner = Learner(compile(network.model(), wiring, (x, y)))
-    one, other = learner.program.start(seed=1), learner.program.start(seed=2)
+    learner = learner_of(network, parse_wiring(text))
+    one, other = learner.program.start(network.seed), learner.program.start(network.seed + 1)
     updates = []
     for left, right in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (a, b)):
         fill(learner, {name: left * one[name] + right * other[name] for name in one})
@@ -51,11 +54,11 @@ def test_updates_are_linear_in_the_feedback(wiring: Wiring, network: Network, a:
         assert not silent[name].any(), name
 
 
-@given(wiring=DIRECT, network=dags(), factor=st.floats(1e-3, 1e3))
-@settings(max_examples=settings.default.max_examples // 2)
-def test_scaled_feedback_keeps_its_angles_to_backpropagation(wiring: Wiring, network: Network, factor: float) -> None:
+@given(drawn=DIRECT, factor=st.floats(1e-3, 1e3))
+def test_scaled_feedback_keeps_its_angles_to_backpropagation(drawn: tuple[str, Network], factor: float) -> None:
+    text, network = drawn
     x, y = network.data()
-    learner = Learner(compile(network.model(), wiring, (x, y)))
+    learner = learner_of(network, parse_wiring(text))
     sizes = {name: update.norm().item() for name, update in step(learner, x, y).items()}
     before = alignment(learner, x, y)
     fill(learner, {name: factor * synapse for name, synapse in learner.error_synapses().items()})
@@ -68,12 +71,11 @@ def test_scaled_feedback_keeps_its_angles_to_backpropagation(wiring: Wiring, net
     )
 
 
-@given(network=dags(), seed=st.integers(1, 99))
-@settings(max_examples=settings.default.max_examples // 2)
+@given(network=pooled(dags(), each=16), seed=SEEDS)
 def test_what_dkp_teaches_its_feedback_does_not_depend_on_it(network: Network, seed: int) -> None:
     """``dB_i = e^T z_i``: forward values alone."""
     x, y = network.data()
-    learner = Learner(compile(network.model(), dkp(), (x, y)))
+    learner = learner_of(network, dkp())
     step(learner, x, y)
     before = step_of_synapses(learner)
     fill(learner, learner.program.start(seed))

@@ -9,17 +9,20 @@ from drawing import Network, chains, dags
 from held import results_with
 from hypothesis import given
 from hypothesis import strategies as st
+from pool import pooled
+from programs import learner_of
 from torch import Tensor, nn
 
 from compiler import compile
 from runtime import Learner
-from wiring import PRESETS, Wiring, bp, dfa, dkp, drtp, ekdaa, fa, rec_lra, sign_symmetry
+from wiring import PRESETS, Wiring, bp, ekdaa, fa, parse_wiring, sign_symmetry
 
 pytestmark = pytest.mark.filterwarnings("ignore::compiler.WiringWarning")
 
-LOCAL = [dfa(), dkp(), drtp(), rec_lra(depth=1)]
+LOCAL = ["dfa", "dkp", "drtp", "rec_lra:depth=1"]
 """Wirings in which a site hears the output alone."""
 TRANSPORTING = ["bp", "sign_symmetry"]
+CHAINS = st.one_of(chains(), chains(maps=True))
 
 
 @dataclass(frozen=True)
@@ -46,32 +49,33 @@ def felt(learner: Learner, x: Tensor, y: Tensor) -> Felt:
     return Felt(*found.values())
 
 
-def learner_of(network: Network, wiring: Wiring) -> Learner:
-    return Learner(compile(network.model(), wiring, network.data()))
-
-
 # Shallow wirings refuse some of these: a frozen site whose pre-activation is read past it.
-@given(dags(most=4, dropout=True), st.sampled_from([name for name in PRESETS if name != "shallow"]))
-def test_the_report_agrees_with_the_experiment(network: Network, preset: str) -> None:
+@given(pooled(*[st.tuples(st.just(name), dags(most=4, dropout=True)) for name in PRESETS if name != "shallow"], each=2))
+def test_the_report_agrees_with_the_experiment(drawn: tuple[str, Network]) -> None:
+    preset, network = drawn
     learner = learner_of(network, PRESETS[preset]())
     report, found = learner.program.report(), felt(learner, *network.data())
     assert set(report.weight_transport) == found.credits
     assert set(report.local_weight_transport) == found.updates - found.credits
 
 
-@given(st.booleans().flatmap(lambda maps: chains(maps=maps)), st.sampled_from(list(PRESETS)))
-def test_one_weight_a_region_is_transported_by_bp_and_sign_symmetry_alone(network: Network, preset: str) -> None:
+@given(pooled(*[st.tuples(st.just(name), CHAINS) for name in PRESETS], each=2))
+def test_one_weight_a_region_is_transported_by_bp_and_sign_symmetry_alone(drawn: tuple[str, Network]) -> None:
     """All but the first weight: no error goes further back than the first site."""
-    report = learner_of(network, PRESETS[preset]()).program.report()
-    weights = {name for name, value in network.model().named_parameters() if value.dim() > 1}
-    assert set(report.weight_transport) == (weights - {"v1.weight"} if preset in TRANSPORTING else set())
-    assert report.local_weight_transport == ()
+    preset, network = drawn
+    learner = learner_of(network, PRESETS[preset]())
+    report, found = learner.program.report(), felt(learner, *network.data())
+    weights = {name for name, value in learner.model.named_parameters() if value.dim() > 1}
+    transported = weights - {"v1.weight"} if preset in TRANSPORTING else set()
+    assert set(report.weight_transport) == found.credits == transported
+    assert set(report.local_weight_transport) == found.updates - found.credits == set()
 
 
-@given(st.booleans().flatmap(lambda maps: chains(maps=maps)), st.sampled_from(LOCAL))
-def test_direct_feedback_is_local(network: Network, wiring: Wiring) -> None:
+@given(pooled(*[st.tuples(st.just(text), CHAINS) for text in LOCAL], each=4))
+def test_direct_feedback_is_local(drawn: tuple[str, Network]) -> None:
     """Where every region holds one weight, no update feels any weight but through the forward pass."""
-    assert felt(learner_of(network, wiring), *network.data()) == Felt(set(), set(), set())
+    text, network = drawn
+    assert felt(learner_of(network, parse_wiring(text)), *network.data()) == Felt(set(), set(), set())
 
 
 @pytest.mark.parametrize("wiring", [bp(), sign_symmetry()], ids=lambda wiring: wiring.name)

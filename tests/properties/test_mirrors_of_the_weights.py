@@ -6,10 +6,11 @@ import torch
 from drawing import Network, dags
 from hypothesis import given
 from hypothesis import strategies as st
+from pool import pooled
+from programs import learner_of
 from torch import Tensor
 from updates import apart, autograd, step
 
-from compiler import compile
 from runtime import Learner
 from wiring import fa, kp, sign_symmetry
 
@@ -26,10 +27,11 @@ def fill_mirrors(learner: Learner, value: Callable[[Tensor], Tensor]) -> None:
 MIRRORED = {"fa": (fa(), torch.clone), "kp": (kp(), torch.clone), "sign_symmetry": (sign_symmetry("frsf"), torch.abs)}
 
 
-@given(st.sampled_from(list(MIRRORED)), dags(dropout=True))
-def test_mirrors_of_the_weights_are_backpropagation(name: str, network: Network) -> None:
+@given(pooled(*[st.tuples(st.just(name), dags(dropout=True)) for name in MIRRORED], each=7))
+def test_mirrors_of_the_weights_are_backpropagation(drawn: tuple[str, Network]) -> None:
+    name, network = drawn
     x, y = network.data()
     wiring, value = MIRRORED[name]
-    learner = Learner(compile(network.model(), wiring, (x, y)))
+    learner = learner_of(network, wiring)
     fill_mirrors(learner, value)
     assert apart(step(learner, x, y), autograd(network.model(), x, y)) <= TOLERANCE

@@ -3,7 +3,7 @@
 import networkx as nx
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -15,7 +15,6 @@ from runtime.models import build_model
 from wiring import OUTPUT, Direct, Pairwise, Recursive, Sites, SiteStructure, Skip, Wiring, dfa, rec_lra
 from wiring.topology import Topology
 
-MANY = settings(max_examples=8 * settings.default.max_examples)
 Senders = dict[str, tuple[str, ...]]
 
 # ------------------------------------------------------------------------------------------------ drawn structures
@@ -67,7 +66,6 @@ def assert_each_reached_once_within(depth: int, senders: Senders) -> None:
     assert max(distances(senders).values()) <= depth
 
 
-@MANY
 @given(structures(), st.integers(1, 6))
 def test_every_site_of_nested_groups_is_reached_once_in_at_most_depth_edges(structure: SiteStructure, depth: int) -> None:
     senders = heard(structure, Recursive(depth=depth))
@@ -75,7 +73,6 @@ def test_every_site_of_nested_groups_is_reached_once_in_at_most_depth_edges(stru
     assert depth == 1 or set(senders) == set(structure.sites)
 
 
-@MANY
 @given(structures(), st.lists(st.sampled_from(["*", "?", "?.?", "a", "b.*", "*.a", "?.?.?", "[ab].a"]), min_size=1, max_size=4))
 def test_groups_by_module_patterns_keep_the_depth_in_any_order(structure: SiteStructure, patterns: list[str]) -> None:
     """Modules nest by themselves, so even patterns from the inside out, or crossing ones, make no detour."""
@@ -85,7 +82,6 @@ def test_groups_by_module_patterns_keep_the_depth_in_any_order(structure: SiteSt
     assert_each_reached_once_within(len(patterns) + 1, senders)
 
 
-@MANY
 @given(structures())
 def test_depth_1_keeps_what_leaves_a_block_or_lies_outside(structure: SiteStructure) -> None:
     blocks = structure.levels[0]
@@ -93,7 +89,6 @@ def test_depth_1_keeps_what_leaves_a_block_or_lies_outside(structure: SiteStruct
     assert heard(structure, Recursive(depth=1)) == dict.fromkeys(kept, (OUTPUT,))
 
 
-@MANY
 @given(structures(), st.integers(1, 5))
 def test_one_more_depth_never_takes_a_site_nearer(structure: SiteStructure, depth: int) -> None:
     """A deeper wiring sends over what the shallower one had: once a level closes on a site, its sender stays."""
@@ -104,20 +99,17 @@ def test_one_more_depth_never_takes_a_site_nearer(structure: SiteStructure, dept
         assert all(deep[site] == senders for site, senders in shallow.items() if senders != (OUTPUT,))
 
 
-@MANY
 @given(structures())
 def test_depth_1_with_one_block_per_layer_is_direct_to_all(structure: SiteStructure) -> None:
     alone = SiteStructure(structure.sites, structure.forward, ({site: site for site in structure.sites},), structure.modules)
     assert heard(alone, Recursive(depth=1)) == heard(alone, Direct()) == dict.fromkeys(structure.sites, (OUTPUT,))
 
 
-@MANY
 @given(structures())
 def test_gap_1_is_pairwise(structure: SiteStructure) -> None:
     assert heard(structure, Skip(gap=1)) == heard(structure, Pairwise())
 
 
-@MANY
 @given(structures(), st.integers(2, 6))
 def test_a_gap_brings_the_output_to_every_site_of_a_chain_within_gap_edges(structure: SiteStructure, gap: int) -> None:
     chain = SiteStructure(

@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from pool import pooled
+from programs import learner_of
 from torch import Tensor, nn
 from updates import step
 
-from compiler import compile
 from runtime import Learner
 from runtime.alignment import angle
 from wiring import Dense, Direct, Gradient, Mirror, Pairwise, Rule, Target, Wiring
@@ -41,15 +42,18 @@ class Chain:
     rule: Rule
     seed: int
 
+    def model(self) -> nn.Sequential:
+        """With the weights of its seed."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            model = nn.Sequential()
+            for before, after, activation in zip((3, *self.widths), self.widths, self.activations, strict=False):
+                model.extend([nn.Linear(before, after), activation()])
+            return model.append(nn.Linear(self.widths[-1], 3)).double()
+
     def learner(self, credit: Credit) -> Learner:
         """The same numbers, error synapses included, whatever the credit."""
-        torch.manual_seed(self.seed)
-        model = nn.Sequential()
-        for before, after, activation in zip((3, *self.widths), self.widths, self.activations, strict=False):
-            model.extend([nn.Linear(before, after), activation()])
-        model.append(nn.Linear(self.widths[-1], 3))
-        wiring = Wiring(name="drawn", rules=(self.rule.model_copy(update={"credit": credit}),))
-        return Learner(compile(model.double(), wiring, self.data()), seed=self.seed)
+        return learner_of(self, Wiring(name="drawn", rules=(self.rule.model_copy(update={"credit": credit}),)))
 
     def data(self) -> tuple[Tensor, Tensor]:
         source = torch.Generator().manual_seed(self.seed)
@@ -61,15 +65,14 @@ RULES = {
     "pairwise": Rule(topology=Pairwise(), synapse=Dense()),
     "mirrored": Rule(topology=Pairwise(), synapse=Mirror()),
 }
-chains = st.integers(1, 3).flatmap(
-    lambda depth: st.builds(
-        Chain,
-        widths=st.tuples(*[st.integers(1, 5)] * depth),
-        activations=st.tuples(*[st.sampled_from(list(CURVATURE))] * depth),
-        rule=st.sampled_from(list(RULES.values())),
-        seed=st.integers(0, 999),
-    )
-)
+
+
+def chains(depth: int, rule: Rule) -> st.SearchStrategy[Chain]:
+    widths, activations = st.integers(1, 5), st.sampled_from(list(CURVATURE))
+    return st.builds(Chain, st.tuples(*[widths] * depth), st.tuples(*[activations] * depth), st.just(rule), st.just(0))
+
+
+CHAINS = pooled(*[chains(depth, rule) for depth in (1, 2, 3) for rule in RULES.values()], each=1)
 
 
 def remainders(chain: Chain, learner: Learner, beta: float) -> dict[str, Tensor]:
@@ -111,7 +114,7 @@ def _synapse(chain: Chain, learner: Learner, k: int) -> Tensor:
     return learner.error_synapses()[name].detach()
 
 
-@given(chains)
+@given(CHAINS)
 def test_the_angle_to_gradient_credit_falls_linearly_with_beta(chain: Chain) -> None:
     """It is at most the remainder's share of the update, which is ``O(beta)`` over one hop and over several."""
     plain = step(chain.learner(Gradient()), *chain.data())

@@ -7,8 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from drawing import Network, dags
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from pool import pooled
+from programs import learner_of
 from torch import Tensor, fx, nn
 
 from compiler import compile
@@ -18,7 +20,7 @@ from compiler.formats import MemoryLayout
 from compiler.sites import Site
 from runtime import Learner
 from runtime.learner import named_results
-from wiring import Dense, Direct, Elastic, Rule, Target, Wiring, ekdaa, lra_e, rec_lra
+from wiring import Dense, Direct, Elastic, Rule, Target, Wiring, parse_wiring
 
 ROUNDING = 4 * torch.finfo(torch.float64).eps
 Function = Callable[[Tensor], Tensor]
@@ -35,7 +37,6 @@ RANGES: dict[Function, tuple[float, float]] = {
     F.gelu: (-0.16998, math.inf),
     F.silu: (-0.27847, math.inf),
 }  # fmt: skip
-MANY = settings(max_examples=20 * settings.default.max_examples)
 
 # ------------------------------------------------------------------------------------------------ at one site
 
@@ -53,7 +54,6 @@ def credited(spec: Target, phi: Function, units: list[tuple[float, float]]) -> t
     return d, z, target(spec, Arrival(site, Flow(d), h, z, phi, skip=False))
 
 
-@MANY
 @given(st.sampled_from(list(RANGES)), pairs, st.floats(1e-3, 10), st.floats(0.1, 10))
 def test_targets_lie_in_the_range_of_phi(phi: Function, units: list[tuple[float, float]], beta: float, kappa: float) -> None:
     """To rounding, which ``z - (z - y)`` brings."""
@@ -65,7 +65,6 @@ def test_targets_lie_in_the_range_of_phi(phi: Function, units: list[tuple[float,
     assert (y <= most + slack).all()
 
 
-@MANY
 @given(st.sampled_from(list(RANGES)), pairs, st.floats(1e-3, 10), st.sampled_from([None, Elastic()]))
 def test_nothing_arrives_nothing_is_credited(
     phi: Function, units: list[tuple[float, float]], beta: float, elastic: Elastic | None
@@ -75,9 +74,17 @@ def test_nothing_arrives_nothing_is_credited(
     assert (done.credit.value[d == 0] == 0).all()
 
 
+def test_relus_that_stay_off_are_where_they_should_be() -> None:
+    """Without discrepancy, though something arrives; a displacement that turns the unit on leaves one."""
+    _, _, done = credited(Target(beta=0.5), torch.relu, [(-1.0, 1.0), (-1.0, -4.0)])
+    assert done.error.value.tolist() == [0.0, -1.0]
+
+
 # ------------------------------------------------------------------------------------------------ over a whole step
 
-PRESETS = [lra_e(), rec_lra(), rec_lra(gap=2), rec_lra(elastic=True), rec_lra(derivative=True), ekdaa()]
+PRESETS = ["lra_e", "rec_lra", "rec_lra:gap=2", "rec_lra:elastic=True", "rec_lra:derivative=True", "ekdaa"]
+LAYOUT: st.SearchStrategy[MemoryLayout] = st.sampled_from(["preserve", "channels_last"])
+SUMMED = nn.CrossEntropyLoss(reduction="sum")
 IGNORED = -100
 
 
@@ -89,16 +96,21 @@ def step(learner: Learner, x: Tensor, y: Tensor) -> tuple[float, dict[str, Tenso
     return results[2].item(), {**named["gradients"], **named["error_gradients"]}, named["credits"]
 
 
-@given(dags(most=5, batch_norm=False), st.sampled_from(PRESETS), st.sampled_from(["preserve", "channels_last"]))
-def test_discrepancy_is_zero_exactly_where_the_output_error_is(network: Network, wiring: Wiring, layout: MemoryLayout) -> None:
-    """For all samples and for some: an ignored label is an error of zero, and no batch norm carries errors between samples."""
+@given(pooled(*[st.tuples(st.just(text), dags(most=5, batch_norm=False), LAYOUT) for text in PRESETS], each=3))
+def test_discrepancy_is_zero_exactly_where_the_output_error_is(drawn: tuple[str, Network, MemoryLayout]) -> None:
+    """For all samples and for some: an ignored label is an error of zero, and no batch norm carries errors between samples.
+
+    Of the sites taken one by one all move, but where ReLUs that are off for a sample stay off: these move by nothing.
+    """
+    text, network, layout = drawn
     x, y = network.data()
-    learner = Learner(compile(network.model(), wiring, (x, y), nn.CrossEntropyLoss(reduction="sum"), layout=layout))
+    learner = learner_of(network, parse_wiring(text), SUMMED, layout)
     total, _, _ = step(learner, x, y)
     assert total > 0
     partly, _, credits = step(learner, x, torch.cat([torch.full_like(y[:2], IGNORED), y[2:]]))
     assert 0 < partly < total
-    assert all((credit[:2] == 0).all() and credit[2:].any() for credit in credits.values())
+    assert all((credit[:2] == 0).all() for credit in credits.values())
+    assert "relu" in {line.op for line in network.lines} or all(credit[2:].any() for credit in credits.values())
     none, updates, credits = step(learner, x, torch.full_like(y, IGNORED))
     assert none == 0
     assert not any(value.any() for value in (*updates.values(), *credits.values()))

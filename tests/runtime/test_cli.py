@@ -136,7 +136,7 @@ def test_what_explain_refuses(arguments: tuple[str, ...], message: str) -> None:
         (("--lr", "nan"), "Error: The option --lr is nan."),
         (("--resume",), "Error: The option --resume needs the run that it goes on with. Give its --folder."),
         (("--resume", "--folder", "no"), "Error: There is no run to resume in 'no'"),
-        (("--folder", "/dev/null/no"), "Error: File '/dev/null/no/wiring.json' cannot be written"),
+        (("--folder", "/dev/null/no"), "Error: The folder '/dev/null/no' cannot be made (Not a directory). Choose another."),
     ],
 )
 def test_what_train_refuses(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_compare_prints_a_table_and_keeps_numbers_and_pictures(tmp_path: Path) -
     for name in ("bp", "dfa", "rec_lra:depth=1"):
         assert any(line.startswith(f"{name} ") and "°" in line and "±" in line for line in lines)
     pictures = {f"{name}.{kind}" for name in ("accuracy", "step_time", "angles") for kind in ("png", "svg")}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == pictures | {"comparison.json", "comparison.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == pictures | {"comparison.json", "comparison.csv", "report.html"}
     tree = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [row["wiring"] for row in tree["rows"]] == ["bp", "dfa", "rec_lra:depth=1"]
 

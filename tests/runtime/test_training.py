@@ -194,7 +194,7 @@ def test_tensorboard_is_written_where_it_is_installed(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     other = fresh()
     fit(other, SGD(other.parameters(), 0.1), DATA.train, epochs=1, folder=tmp_path / "b", progress=False)
-    assert sorted(os.listdir(tmp_path / "b")) == ["checkpoint.safetensors", "metrics.csv"]
+    assert sorted(os.listdir(tmp_path / "b")) == ["checkpoint.previous.safetensors", "checkpoint.safetensors", "metrics.csv"]
 
 
 def test_splits_are_batched_as_they_are() -> None:
