@@ -4,7 +4,7 @@ BIN := .venv/bin
 ALGORITHMS := bp rec_lra ekdaa dkp drtp
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test properties bench measured docs clean
+.PHONY: demo test properties fuzz kills bench measured docs clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -28,6 +28,12 @@ test: .venv/installed
 
 properties: .venv/installed
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 --durations=10 tests/properties
+
+fuzz: .venv/installed
+	$(BIN)/python benchmarks/fuzzing.py --examples 10000 --json benchmarks/fuzz.json
+
+kills: .venv/installed
+	$(BIN)/python benchmarks/kills.py --json benchmarks/kills.json
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/step_time.py --rounds 15 --json benchmarks/step_time.json

@@ -25,7 +25,8 @@ import torch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from machine import facts
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the root first: a folder of tests has the name of a package
 TARGETS = ("wirings", "commands", "checkpoints")
 
 
@@ -41,7 +42,7 @@ class Found:
         self.failed += 1
         *_, last = traceback.extract_tb(problem.__traceback__)
         what = f"{type(problem).__name__} in {Path(last.filename).name}:{last.lineno}: {problem}"[:300]
-        self.failures.setdefault(what.partition(":")[0], f"{what} for {example!r}"[:2000])
+        self.failures.setdefault(what.partition(":")[0], f"{what} for {example!r}"[:600])
 
 
 def fuzz(target: Any, examples: int, number: int) -> Found:
@@ -67,6 +68,23 @@ def fuzz(target: Any, examples: int, number: int) -> Found:
     return found
 
 
+def enter(tree: dict[str, Any], name: str, found: Found, seconds: float) -> None:
+    """Put what was found of a target into the JSON's tree, in place of what stood there of it: outcomes are rows, targets columns."""
+    tree["targets"][name] = {
+        "inputs": found.outcomes.total() + found.failed,
+        "failed": found.failed,
+        "seconds": round(seconds, 1),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    for row in tree["outcomes"].values():
+        row.pop(name, None)
+    for outcome, count in found.outcomes.most_common():
+        tree["outcomes"].setdefault(outcome, {})[name] = count
+    tree["outcomes"] = {outcome: row for outcome, row in tree["outcomes"].items() if row}
+    tree["failures"] = [text for text in tree["failures"] if not text.startswith(f"{name}: ")]
+    tree["failures"] += [f"{name}: {text}" for text in found.failures.values()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--examples", type=int, default=10_000)
@@ -77,29 +95,16 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
-    targets: dict[str, Any] = {}
+    tree: dict[str, Any] = {"targets": {}, "outcomes": {}, "failures": []}
     if arguments.json and arguments.json.exists():
-        targets = json.loads(arguments.json.read_text(encoding="utf-8"))["targets"]
+        tree = json.loads(arguments.json.read_text(encoding="utf-8"))
     for name in arguments.targets:
         start = time.perf_counter()
         found = fuzz(importlib.import_module(f"fuzz.{name}"), arguments.examples, arguments.seed)
-        inputs = found.outcomes.total() + found.failed
-        targets[name] = {
-            "inputs": inputs,
-            "outcomes": dict(found.outcomes.most_common()),
-            "failed": found.failed,
-            "failures": found.failures,
-            "seconds": round(time.perf_counter() - start, 1),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        }
-        print(f"{name}: {json.dumps(targets[name], indent=2)}", flush=True)
-    tree = {
-        "inputs": sum(target["inputs"] for target in targets.values()),
-        "failed": sum(target["failed"] for target in targets.values()),
-        "targets": targets,
-        "seconds": round(sum(target["seconds"] for target in targets.values()), 1),
-        "machine": facts(),
-    }
+        enter(tree, name, found, time.perf_counter() - start)
+        print(f"{name}: {tree['targets'][name]}", *tree["failures"], sep="\n", flush=True)
+    of_all = {key: round(sum(target[key] for target in tree["targets"].values()), 1) for key in ("inputs", "failed", "seconds")}
+    tree = {**of_all, **{key: tree[key] for key in ("targets", "outcomes", "failures")}, "machine": facts()}
     if arguments.json:
         arguments.json.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
     sys.exit(1 if tree["failed"] else 0)

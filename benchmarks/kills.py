@@ -235,9 +235,10 @@ def main() -> None:
         "survived": sum(kind.survived for kind in killed),
         "terminations": kinds["SIGTERM"].signals,
         "terminations_survived": kinds["SIGTERM"].survived,
-        "kinds": {
-            name: {"signals": kind.signals, "survived": kind.survived, "runs": kind.runs, "where": dict(kind.where.most_common())}
-            for name, kind in kinds.items()
+        "kinds": {name: {"signals": kind.signals, "survived": kind.survived, "runs": kind.runs} for name, kind in kinds.items()},
+        "where": {
+            place: {name: kind.where[place] for name, kind in kinds.items() if place in kind.where}
+            for place in dict.fromkeys(place for kind in kinds.values() for place, _ in kind.where.most_common())
         },
         "lost": lost,
         "run": " ".join(COMMAND),

@@ -105,7 +105,7 @@ def _traced(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bo
 
     flat = [*tensors.parameters.values(), *tensors.buffers.values(), *tensors.synapses.values(), *inputs.tensors()]
     flat += [*(label_leaves[place] for place in places), *world]
-    with _differentiable(), traceback.preserve_node_meta():
+    with _differentiable(inputs.device()), traceback.preserve_node_meta():
         flat = [value.clone() if value.is_inference() else value for value in flat]
         module = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)(*flat)
     simplify(module.graph)
@@ -138,9 +138,9 @@ def _bind(plan: Plan, buffers: Mapping[str, Tensor], inputs: Inputs, data: tuple
 
 
 @contextmanager
-def _differentiable() -> Iterator[None]:
-    """Trace with gradients on, whatever the caller turned off."""
+def _differentiable(device: torch.device) -> Iterator[None]:
+    """Trace with gradients on, whatever the caller turned off, and with no autocast but the plan's, whatever is in force around it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
             yield

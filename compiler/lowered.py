@@ -78,6 +78,13 @@ class Halves:
     batch: int
 
     @cached_property
+    def target_dtype(self) -> torch.dtype:
+        """Of the target as it was traced: that of the output without mixed precision, as a learner's."""
+        placeholders = [node for node in self.backward.module.graph.nodes if node.op == "placeholder"]
+        dtype: torch.dtype = placeholders[-1].meta["val"].dtype
+        return dtype
+
+    @cached_property
     def renewed(self) -> frozenset[int]:
         """The places among the step's inputs of the buffers that the forward half renews."""
         return frozenset(len(self.layout.parameters) + self.layout.buffers.index(name) for name in self.layout.new_buffers)

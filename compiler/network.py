@@ -38,7 +38,7 @@ class Network(Record):
         return self.rows_seconds(size, processes) if "gather" in str(node.target) else self.sum_seconds(size, processes)
 
 
-LOOPBACK = Network(name="gloo on loopback", bandwidth=1e9, latency=1e-4)
+LOOPBACK = Network(name="gloo on loopback", bandwidth=1.1e9, latency=4.4e-5)
 """Two processes of one machine, as ``benchmarks/processes.py`` measured them."""
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from compiler.capture import Output
 from compiler.errorgraph import ErrorParameter
-from compiler.errors import CompileError, EdgeError, InputError, LabelError
+from compiler.errors import CompileError, EdgeError, InputError, LabelError, ScheduleError
 from compiler.example import Inputs, Signature, signature
 from compiler.explain import explain
 from compiler.formats import MemoryLayout
@@ -26,7 +26,7 @@ from compiler.report import Report, ScalingReport
 from compiler.reporting import backpropagation, report
 from compiler.roofline import Roofline, roofline
 from compiler.scaling import PROCESSES, scaling
-from compiler.schedule import Schedule
+from compiler.schedule import MOST_STREAMS, Schedule
 from compiler.signal import Loss
 from compiler.starts import start
 from compiler.verify import verify as verify_tasks
@@ -179,8 +179,10 @@ class UpdateProgram:
             cost: the cost model of another device than the program's; default: measured here once and cached.
 
         Raises:
-            ScheduleError: fewer than one stream, or more than 256.
+            ScheduleError: no whole number, fewer than one stream, or more than 256.
         """
+        if type(streams) is not int:
+            raise ScheduleError(f"streams={streams!r} is a {type(streams).__name__}. Give a whole number from 1 to {MOST_STREAMS}.")
         return scheduled(self.lowered, streams, cost)
 
     def draw(self, path: str | Path) -> Path:
@@ -236,8 +238,10 @@ def verify(program: UpdateProgram, schedule: Schedule) -> None:
     Vector clocks over every read and write of every storage, frees, forks and joins, and the next step right behind this one.
 
     Raises:
-        ScheduleError: naming the two accesses and the order that is missing.
+        ScheduleError: naming the two accesses and the order that is missing; or no schedule was given.
     """
+    if not isinstance(schedule, Schedule):
+        raise ScheduleError(f"A {type(schedule).__name__} cannot be verified. Give a Schedule; Schedule.parse(text) reads one.")
     verify_tasks(program.lowered.tasks, schedule)
 
 

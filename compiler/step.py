@@ -52,7 +52,8 @@ class Results:
 class Step:
     """A step in the making.
 
-    Its tasks: ``forward:R``, ``loss``, ``transmit:E``, ``credit:S``, ``update:R``, ``gradient:P``, ``plasticity:P``, ``noise:P``.
+    Its tasks: ``forward:R``, ``loss``, ``transmit:E``, ``credit:S``, ``update:R``, ``gradient:P``, ``plasticity:P``, ``noise:P``;
+    in a world ``reduce:B``, which launches bucket ``B``, and ``arrive:B``, which waits for it.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ class Attached(Bound):
 
     def run_behind(self, halves: Halves, inputs: Sequence[Tensor], v: Tensor | None, g: Tensor) -> list[Tensor]:
         """The backward half: updates of what the layout teaches, in its order, in the scale of the loss. ``v``: where a target is sent."""
-        target = g if v is None else recovered_target(g, v)
+        target = g if v is None else recovered_target(g, v).to(halves.target_dtype)
         scale = float(self.loss_scale() if callable(self.loss_scale) else self.loss_scale)
         error = g if scale == 1.0 else g / scale
         updates = self._execute(halves.backward, [*inputs, error, target])

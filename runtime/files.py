@@ -85,9 +85,14 @@ def reason(problem: OSError | ValueError) -> str:
 
 def fresh_folder(*names: str, root: Path = Path("runs")) -> Path:
     """A folder under ``root`` that is not there yet, called after ``names`` and numbered from 2 on; it is not made."""
-    name = "-".join(re.sub(r"[^\w.=,+]+", "_", Path(name).name).strip("_") or "unnamed" for name in names)
+    name = "-".join(_short(re.sub(r"[^\w.=,+]+", "_", Path(name).name).strip("_")) or "unnamed" for name in names)
     candidate, number = root / name, 1
     while candidate.exists():
         number += 1
         candidate = root / f"{name}-{number}"
     return candidate
+
+
+def _short(name: str) -> str:
+    """``name`` cut to what leaves room beside another in a folder's name."""
+    return name.encode()[:100].decode(errors="ignore")

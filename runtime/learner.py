@@ -15,7 +15,7 @@ from compiler.example import leaves_of
 from compiler.joint import samples_input
 from compiler.lowered import Lowered
 from runtime.bound import Bound
-from runtime.errors import NonFiniteLoss
+from runtime.errors import BackendError, NonFiniteLoss
 from runtime.executors.graph import Graph
 from runtime.executors.included import Included, check_capturable
 
@@ -93,8 +93,10 @@ class Learner(Bound):
         ``fused=True``).
 
         Raises:
-            BackendError: the optimiser cannot be captured.
+            BackendError: the optimiser cannot be captured, or is none.
         """
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise BackendError(f"A {type(optimizer).__name__} cannot be included in a step. Give an optimiser of torch.optim.")
         if self._execute.static:
             check_capturable(optimizer)
         self._optimizer = optimizer

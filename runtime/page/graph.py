@@ -8,7 +8,7 @@ from compiler.drawing.diagram import diagram
 from compiler.errorgraph import ErrorEdge
 from runtime.page.folding import folded
 from runtime.page.geometry import style_entries, view
-from wiring import OUTPUT
+from wiring import OUTPUT, Mirror
 from wiring.spec import Record, Word
 
 SIGNALS = {
@@ -87,19 +87,31 @@ def _output(program: UpdateProgram) -> dict[str, Any]:
 def _parameters(names: list[str], program: UpdateProgram) -> list[tuple[str, list[int]]]:
     """With shapes; those that do not learn are left out."""
     learning = set(program.lowered.layout.gradients)
-    shapes = {name: list(parameter.shape) for name, parameter in program.model.named_parameters()}
-    return [(name, shapes[name]) for name in names if name in learning]
+    return _shapes([name for name in names if name in learning], program)
+
+
+def _shapes(names: list[str], program: UpdateProgram) -> list[tuple[str, list[int]]]:
+    return [(name, list(program.model.get_parameter(name).shape)) for name in names]
 
 
 def _edge(edge: ErrorEdge, program: UpdateProgram, words: Words) -> dict[str, Any]:
+    """An edge with the shape of its own synapse, or with the forward weights (of two axes and more) that its mirrors stand for."""
     own = program.error_parameters[edge.parameter] if edge.parameter is not None else None
+    mirror = edge.synapse if isinstance(edge.synapse, Mirror) else None
+    learns = mirror is None or mirror.weights == "random"
     return {
         "source": edge.source,
         "kind": edge.kind,
         "synapse": words.of(edge.synapse),
-        "plasticity": words.of(edge.plasticity),
+        "plasticity": words.of(edge.plasticity) if learns else None,
         "shape": None if own is None else own.shape,
+        "mirrored": [] if mirror is None else _mirrored(edge, program),
     }
+
+
+def _mirrored(edge: ErrorEdge, program: UpdateProgram) -> list[tuple[str, list[int]]]:
+    passed = program.plan.errors.path_weights(edge.source, edge.target)
+    return [(name, shape) for name, shape in _shapes(passed, program) if len(shape) > 1]
 
 
 def written(word: Record) -> str:

@@ -29,7 +29,9 @@ def page_path(folders: Sequence[Path], wanted: Path | None) -> Path:
     if wanted is None:
         return folders[0] / PAGE if len(folders) == 1 else Path(PAGE)
     if wanted.suffix.lower() not in (".html", ".htm"):
-        raise ReportError(f"'{wanted}' does not end in .html, as a page does. Write --to {wanted.with_suffix('.html')}.")
+        raise ReportError(
+            f"'{wanted}' does not end in .html, as a page does. Write --to {wanted.with_suffix('.html') if wanted.name else 'report.html'}."
+        )
     return wanted
 
 
@@ -39,13 +41,20 @@ def read_runs(folders: Sequence[Path]) -> list[Shown]:
     Raises:
         ReportError: a folder that holds no run, or a file in it that is none of ours.
     """
-    different = {folder.resolve(): folder for folder in folders}
+    different = {folder.absolute(): folder for folder in folders}
     found = [run for folder in different.values() for run in _runs(folder)]
     names = Counter(run.name for run in found)  # those that are called alike are told apart by their folders
     return [run if names[run.name] == 1 else replace(run, name=f"{run.name} ({run.folder})") for run in found]
 
 
 def _runs(folder: Path) -> list[Shown]:
+    try:
+        return _found(folder)
+    except OSError as problem:  # no right to look, a name that is too long
+        raise ReportError(f"'{folder}' cannot be read ({problem.strerror}). Give a folder that errorwire wrote.") from problem
+
+
+def _found(folder: Path) -> list[Shown]:
     if (folder / "comparison.json").is_file():
         return comparison_runs(_tree(folder / "comparison.json"), folder)
     if any((folder / name).is_file() for name in ("run.json", CHECKPOINT, "metrics.csv")):

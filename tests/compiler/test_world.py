@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,19 @@ from torch import Tensor, nn
 from world_cases import cnn, mlp
 
 import wiring
-from compiler import CompileError, Free, InputError, Launch, Roofline, Schedule, ScheduleError, UpdateProgram, World, WorldWarning
+from compiler import (
+    CompileError,
+    Free,
+    InputError,
+    Launch,
+    Roofline,
+    Schedule,
+    ScheduleError,
+    UpdateProgram,
+    World,
+    WorldWarning,
+    statistics,
+)
 from compiler import compile as compiled
 from compiler.collectives import arrives, launches
 from compiler.network import Network, transfers
@@ -178,6 +191,16 @@ def test_errors_that_end_before_a_normalisation_ask_nobody() -> None:
     names = [str(node.target) for node in nodes(program(wiring.dfa(), WORLD, first)) if launches(node)]
     assert sum("all_gather" in name for name in names) == 1
     assert sum("all_reduce" in name for name in names) == 2
+
+
+def test_sync_batch_norm_belongs_to_the_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = cnn(nn.SyncBatchNorm)
+    strange[1].process_group = SimpleNamespace(group_name="another")
+    with pytest.raises(CompileError, match="SyncBatchNorm '1' belongs to process group 'another'"):
+        program(wiring.bp(), WORLD, strange)
+    monkeypatch.setattr(statistics, "_several_processes", lambda: True)
+    with pytest.raises(CompileError, match="SyncBatchNorm '1' wants the statistics of all processes"):
+        program(wiring.bp(), None, cnn(nn.SyncBatchNorm))
 
 
 class Counting(nn.Module):

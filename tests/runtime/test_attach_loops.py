@@ -63,7 +63,7 @@ def test_a_grad_scaler_passes_over_a_step_that_overflows() -> None:
     assert all(torch.equal(value, before[name]) for name, value in own.model.state_dict().items())
 
 
-@pytest.mark.parametrize("preset", ["bp", "drtp"])
+@pytest.mark.parametrize("preset", ["bp", "dfa", "drtp", "rec_lra"])
 def test_under_autocast_as_the_learner_in_that_precision(preset: str) -> None:
     own, model, (x, y) = attached(preset, normed=False), plain(), batch()
     learner = Learner(compile(model, wiring.PRESETS[preset](), (x, y), autocast=torch.bfloat16))

@@ -30,7 +30,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     with pytest.raises(KeyboardInterrupt):
         stopped(folder / "from_one", _interrupt)
-    context, port = multiprocessing.get_context("spawn"), free_port()
+    context, port = multiprocessing.get_context("forkserver"), free_port()
+    context.set_forkserver_preload(["distributed_case"])  # imported once for both
     processes = [context.Process(target=process, args=(rank, port, str(folder))) for rank in range(2)]
     for one in processes:
         one.start()

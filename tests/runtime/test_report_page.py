@@ -270,6 +270,9 @@ def test_folders_and_files_that_are_no_runs(copy: Path, tmp_path: Path) -> None:
         read_runs([tmp_path])
     with pytest.raises(ReportError, match="there is no such folder"):
         read_runs([tmp_path / "nowhere"])
+    for name in ("n" * 5000, "a\0b"):
+        with pytest.raises(ReportError, match="Give a folder"):
+            read_runs([Path(name)])
     for text in ("{", "[1]", '{"options": 3}', '{"data": {"input_shape": [0], "classes": 1}}', "[" * 10_000):
         (copy / "run.json").write_text(text)
         with pytest.raises(ReportError, match="Give"):
@@ -346,6 +349,8 @@ def test_compare_writes_its_page_and_report_writes_it_again(tmp_path: Path, monk
     assert [entry["name"] for entry in first["runs"]] == ["bp", "dfa"]
     assert [entry["program"] for entry in first["runs"]] == [0, 1]
     assert first["runs"][1]["angles"]["epochs"] == [0, 1]
+    (edge,) = first["programs"][0]["graph"]["sites"]["act1"]["hears"]
+    assert (edge["mirrored"], edge["plasticity"]) == ([["hidden2.weight", [16, 16]]], None)
     assert first["runs"][1]["figures"].keys() == {"step time / BP", "ms a step", "mean angle to BP"}
     (folder / "report.html").unlink()
     monkeypatch.setattr(

@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from toughness_case import CHECKPOINT, Training, die, in_child, state
 from typer.testing import CliRunner
 
 import runtime.jobs
-from runtime import metrics
+from compiler import verify
+from compiler.errors import ScheduleError
+from runtime import BackendError, metrics
 from runtime import run as run_module
 from runtime.claim import LOCK
 from runtime.cli import app
@@ -92,6 +95,7 @@ def test_tensorboard_shows_every_epoch_once_after_a_kill(tmp_path: Path) -> None
         Training().fit(tmp_path, checkpoint_every=None)
 
     assert os.WTERMSIG(in_child(work)) == signal.SIGKILL
+    time.sleep(1.1)  # TensorBoard orders its files by the second
     Training().fit(tmp_path, resume=True)
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("train_loss")] == [1, 2]
@@ -201,3 +205,13 @@ def test_the_command_ends_with_143_and_says_what_there_is(place: str, tmp_path: 
     result = CliRunner().invoke(app, [*QUICK, "--checkpoint-every", "1"])
     assert (result.exit_code, result.stderr.strip()) == (143, told)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_wrong_arguments_are_told_by_name() -> None:
+    learner = Training().learner
+    with pytest.raises(ScheduleError, match=r"streams='2' is a str\. Give a whole number from 1 to 256"):
+        learner.program.schedule("2")  # type: ignore[arg-type]
+    with pytest.raises(ScheduleError, match=r"A str cannot be verified\. Give a Schedule; Schedule\.parse\(text\) reads one"):
+        verify(learner.program, "0 launch forward:1")  # type: ignore[arg-type]
+    with pytest.raises(BackendError, match=r"A NoneType cannot be included in a step\. Give an optimiser"):
+        learner.include(None)  # type: ignore[arg-type]

@@ -232,7 +232,8 @@ function siteDetails(site, box, {words, signals, updates}) {
   for (const edge of site.hears) {
     found.push(el('h4', {}, `Hears ${edge.source}` + (edge.kind === 'skip' ? ' (skip edge)' : '')), ...formula(edge.synapse));
     if (edge.shape) found.push(el('p', {}, 'Error synapse of shape ', el('code', {}, size(edge.shape))));
-    found.push(el('h5', {}, 'which learns by'), ...formula(edge.plasticity));
+    for (const [name, shape] of edge.mirrored) found.push(el('p', {}, 'Stands for ', el('code', {}, name), ` ${size(shape)}`));
+    if (edge.plasticity !== null) found.push(el('h5', {}, 'which learns by'), ...formula(edge.plasticity));
   }
   if (site.signal) found.push(el('p', {}, ...prose(signals[site.signal])));
   if (site.topology !== undefined) found.push(el('h4', {}, 'Topology'), ...formula(site.topology));
