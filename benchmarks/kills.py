@@ -53,12 +53,7 @@ def leaves(tree: Any, at: str = "") -> dict[str, Any]:
     """A tree's leaves by place, tensors as their bytes; without Python's and numpy's generators, which nobody seeds or asks."""
     if isinstance(tree, dict | list | tuple):
         items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-        return {
-            name: leaf
-            for key, value in items
-            if key not in ("seconds", "samples_per_second", "python")
-            for name, leaf in leaves(value, f"{at}.{key}").items()
-        }
+        return {name: leaf for key, value in items if key not in UNTOLD for name, leaf in leaves(value, f"{at}.{key}").items()}
     return {at: (tree.dtype, tree.numpy().tobytes()) if isinstance(tree, Tensor) else repr(tree)}
 
 

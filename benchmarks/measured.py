@@ -137,7 +137,8 @@ SOURCES = {
     "attach": Source(
         "Drop-in",
         "python benchmarks/attach.py --json benchmarks/attach.json",
-        "An attached model's forward, loss and `loss.backward()` over `Learner.learn` and over eager backpropagation, measured as above.",
+        "An attached model's forward, loss and `loss.backward()` over `Learner.learn` and over eager backpropagation: contenders take turns "
+        "as above, and times are the processor's.",
         steps,
     ),
     "processes": Source(

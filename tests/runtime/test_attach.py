@@ -15,7 +15,10 @@ import wiring
 from compiler import InputError, compile
 from runtime import BackendError, Learner, attach
 
-ZOO = [("bce", "ekdaa"), ("mse", "lra_e"), ("nll", "sdfa"), ("two_inputs", "dkp"), ("swish", "rec_lra"), ("tied_layers", "dfa")]
+ZOO = [
+    *(("bce", "ekdaa"), ("mse", "lra_e"), ("nll", "sdfa"), ("two_inputs", "dkp"), ("swish", "rec_lra"), ("tied_layers", "dfa")),
+    *(("preact_resnet", "ekdaa"), ("convnext", "dkp"), ("mobilenet_v2", "rec_lra")),
+]
 
 
 def both(model: nn.Module, preset: str, x: Any, y: Any, loss: Any = F.cross_entropy, **options: Any) -> None:

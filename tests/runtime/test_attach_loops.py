@@ -77,6 +77,17 @@ def test_under_autocast_as_the_learner_in_that_precision(preset: str) -> None:
     same(grads(own), grads(learner))
 
 
+@pytest.mark.parametrize("preset", ["dfa", "drtp"])
+def test_a_program_compiled_inside_autocast_is_that_of_its_precision(preset: str) -> None:
+    (x, y), inside, outside = batch(), plain(), plain()
+    with torch.autocast("cpu", torch.bfloat16):
+        learner = Learner(compile(inside, wiring.PRESETS[preset](), (x, y)))
+    want = Learner(compile(outside, wiring.PRESETS[preset](), (x, y), autocast=torch.bfloat16))
+    for each in (learner, want):
+        each.learn(x, y)
+    same(grads(learner), grads(want))
+
+
 @pytest.mark.parametrize("preset", LINEAR + NOT_LINEAR)
 def test_accumulated_over_two_batches_is_the_mean_of_their_updates(preset: str) -> None:
     own, want = attached(preset, normed=False, loss_scale=0.5), attached(preset, normed=False)
