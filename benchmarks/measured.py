@@ -186,7 +186,8 @@ def _origin(found: Found, command: str, name: str) -> str:
         f"load average {facts['load'][0]}" if facts.get("load") else "",
         f"commit {str(facts['commit'])[:12]}" if "commit" in facts else "",
     ]
-    return f"`{command}` wrote `benchmarks/{name}`: {'; '.join(filter(None, where)) or 'machine and day not noted'}."
+    wrote = facts.get("command", command)
+    return f"`benchmarks/{name}` is of `{wrote}`: {'; '.join(filter(None, where)) or 'machine and day not noted'}."
 
 
 def page(folder: Path = HERE) -> str:
