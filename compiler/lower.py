@@ -95,7 +95,7 @@ def _traced(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bo
             "credits": results.credits if probe else {},
         }  # fmt: skip
         layout.update({key: tuple(values) for key, values in named.items()})
-        layout["sums"] = () if traced.buckets is None else tuple(traced.buckets.sent)
+        layout["sums"] = () if traced.updates.buckets is None else tuple(traced.updates.buckets.sent)
         return [
             results.loss.detach(),
             results.output,

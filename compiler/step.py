@@ -7,46 +7,29 @@ forward pass and its activations die.
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from compiler.backward import Backward
-from compiler.buckets import Buckets
 from compiler.credit import Arrival, credit
 from compiler.elsewhere import forward_map
 from compiler.errorgraph import ErrorEdge
 from compiler.errors import LabelError, LossError
 from compiler.flow import Flow, plus
-from compiler.formats import like
 from compiler.forward import Forward
 from compiler.joint import Joint
-from compiler.noise import noise_update
 from compiler.outside import Outside
 from compiler.partition import Region
 from compiler.plan import Plan
-from compiler.plasticity import Plastic, Receiver, learned, mirror_factor
-from compiler.signal import loss_name, one_hot, sums
+from compiler.plasticity import Plastic, Receiver, learned
+from compiler.signal import loss_name, one_hot
 from compiler.sites import Site
-from compiler.statistics import differs
 from compiler.tracing import task
 from compiler.transmission import sender_of, transmit, unread
-from wiring import OUTPUT, NoiseMirror
-
-
-@dataclass
-class Results:
-    """What a step computes. ``credits``, per site, are for measuring alignment."""
-
-    loss: Tensor
-    output: Tensor
-    discrepancy: Tensor
-    gradients: dict[str, Tensor] = field(default_factory=dict)
-    error_gradients: dict[str, Tensor] = field(default_factory=dict)
-    buffers: dict[str, Tensor] = field(default_factory=dict)
-    credits: dict[str, Tensor] = field(default_factory=dict)
+from compiler.updates import Results, Updates
+from wiring import OUTPUT
 
 
 class Step:
@@ -61,10 +44,9 @@ class Step:
         samples: Tensor | None = None,
     ) -> None:  # fmt: skip
         self.plan = plan
-        self.joint = None if plan.world is None or samples is None else Joint(plan.world, samples, plan.batch)
-        self.buckets = None if self.joint is None else Buckets(self.joint)
-        joint = dict.fromkeys(plan.joint_norms, self.joint) if self.joint is not None else {}
-        self.forward = Forward(plan.captured, plan.dataflow, plan.errors, tensors, parameters, plan.context, plan.layout, joint)
+        joint = None if plan.world is None or samples is None else Joint(plan.world, samples, plan.batch)
+        norms = dict.fromkeys(plan.joint_norms, joint) if joint is not None else {}
+        self.forward = Forward(plan.captured, plan.dataflow, plan.errors, tensors, parameters, plan.context, plan.layout, norms)
         leaves = {name: _leaf(value, plan.errors.parameters[name].learns) for name, value in synapses.items()}
         self.synapses = leaves
         self.backward = Backward(plan.errors, self.forward, leaves, plan.scale)
@@ -72,10 +54,7 @@ class Step:
         self.credits: dict[str, Flow] = {}
         self.targets: dict[str, Tensor] = {}
         self.discrepancies: list[Tensor] = []
-        self.updates: dict[str, Flow] = {}
-        self.summed: dict[str, bool] = {}
-        self.gradients: dict[str, Tensor] = {}
-        self.error_gradients: dict[str, Tensor] = {}
+        self.updates = Updates(plan, self.forward, leaves, joint)
         self.waiting = list(reversed(plan.errors.parts.regions.values()))
 
     def run(self, labels: Any) -> Results:
@@ -94,7 +73,9 @@ class Step:
         head = next(region for region in v.values() if region.name == OUTPUT).head
         loss = self._loss(head, labels)
         self._advance(labels)
-        return self._results(loss)
+        results = self.updates.results(loss, self.discrepancies)
+        results.credits = {site: flow.value for site, flow in self.credits.items() if site != OUTPUT and site in graph.sites}
+        return results
 
     def _region_name(self, node: fx.Node) -> str:
         parts = self.plan.errors.parts
@@ -175,10 +156,10 @@ class Step:
         with task(f"update:{region.name}"):
             found = self.backward.run(region, self.credits.get(region.name), self.sent.get(region.name), signals)
         for name, flow in found.items():
-            self._update(region, name, flow)
+            self.updates.add(region, self.backward.hearers(region), name, flow)
         for name in found:
             if self.backward.all_run(name):
-                self._finish(name)
+                self.updates.finish(name)
         return True
 
     def _credit(self, site: str, labels: Any) -> bool:
@@ -230,7 +211,7 @@ class Step:
         region = graph.parts.regions[place.h]
         for name, value in zip(names, done.parameters, strict=False):
             if value is not None:
-                self._update(region, name, Flow(value, done.credit.scale))
+                self.updates.add(region, self.backward.hearers(region), name, Flow(value, done.credit.scale))
 
     def _learn(self, edge: ErrorEdge, arrived: Flow, sent: Flow | None, displacement: Flow) -> None:
         name, graph = edge.parameter or "", self.plan.errors
@@ -245,101 +226,12 @@ class Step:
                 functools.partial(forward_map, self.forward, edge.target, edge.source),
                 arrived, self.plan.scale,
             )  # fmt: skip
-            self._teach(name, f"plasticity:{name}", learned(edge.plasticity, state))
+            self.updates.teach(name, f"plasticity:{name}", learned(edge.plasticity, state))
 
     def _slope(self, site: Site, vector: Flow) -> Flow:
         """A vector times the derivative at the site's target, or where it has none at ``h``."""
         h = self.targets.get(site.name)
         return Flow(self.forward.slope(site, self.forward.leaf(site.h) if h is None else h, vector.value), vector.scale)
-
-    def _update(self, region: Region, name: str, flow: Flow) -> None:
-        """Add a region's share to a parameter's update: a batch mean, or a sum where the region's rule says so."""
-        rules = [self.plan.errors.rules[site] for site in self.backward.hearers(region) if site != OUTPUT]
-        summed = bool(rules) and all(rule.reduction == "sum" for rule in rules)
-        share = flow.times(1.0 if summed else 1.0 / self.plan.scale)
-        summed = summed or sums(self.plan.loss)
-        with task(f"update:{region.name}"):
-            if self.joint is not None and summed != self.summed.setdefault(name, summed):
-                share = Flow(share.value * self.joint.turned(self.summed[name]), share.scale)
-            self.updates[name] = plus(self.updates.get(name), share)
-
-    # ------------------------------------------------------------------ what comes out
-
-    def _results(self, loss: Tensor) -> Results:
-        captured, graph = self.plan.captured, self.plan.errors
-        with task("discrepancy"):
-            values = [value.reshape(()).to(loss.dtype) for value in self.discrepancies]
-            total = (values[0] if len(values) == 1 else torch.stack(values).sum()) / self.plan.batch
-        results = Results(loss, self.forward.output().detach(), total)
-        for name in list(self.updates):
-            self._finish(name)
-        self._noise_phase()
-        results.gradients, results.error_gradients = self.gradients, self.error_gradients
-        results.buffers = {name: self.forward.value(node).detach() for name, node in captured.mutations.items()}
-        if self.buckets is not None:
-            self._join(results, self.buckets)
-        results.credits = {site: flow.value for site, flow in self.credits.items() if site != OUTPUT and site in graph.sites}
-        return results
-
-    def _finish(self, name: str) -> None:
-        """A parameter's update is whole: put it out, and that of the mirrors that learn from it, so that what it was made of can go."""
-        update, label = self.updates.pop(name), f"gradient:{name}"
-        if self.buckets is None:
-            self._take(name, update)
-            return
-        with task(label):
-            whole = update.plain()
-        self.buckets.add(
-            label, whole, self.forward.parameters[name], self.summed[name], lambda total: self._take(name, Flow(total))
-        )
-
-    def _take(self, name: str, update: Flow) -> None:
-        with task(f"gradient:{name}"):
-            self.gradients[name] = self._put_out(update.plain(), self.forward.parameters[name])
-        for own, parameter in self.plan.errors.parameters.items():
-            if parameter.mirrors == name and parameter.learns and not isinstance(parameter.plasticity, NoiseMirror):
-                with task(f"plasticity:{own}"):
-                    learned = Flow(update.value.clone(), update.scale * mirror_factor(parameter.plasticity))
-                    self.error_gradients[own] = self._put_out(learned.plain(), self.synapses[own])
-
-    def _noise_phase(self) -> None:
-        """Mirrors that learn from noise: each waits for nothing but its own weights."""
-        for own, parameter in self.plan.errors.parameters.items():
-            if parameter.mirrors is not None and isinstance(parameter.plasticity, NoiseMirror):
-                with task(f"noise:{own}"):
-                    update = noise_update(self.forward, parameter.mirrors, self.synapses[own], parameter.plasticity)
-                    self._teach(own, f"noise:{own}", update)
-
-    def _teach(self, name: str, label: str, update: Tensor) -> None:
-        """An error synapse's update is whole: put it out, under a world behind its sum over all processes."""
-
-        def put(total: Tensor) -> None:
-            self.error_gradients[name] = self._put_out(total, self.synapses[name])
-
-        if self.buckets is None:
-            put(update)
-        else:
-            self.buckets.add(label, update, self.synapses[name], sums(self.plan.loss) and not label.startswith("noise"), put)
-
-    def _join(self, results: Results, buckets: Buckets) -> None:
-        """Loss, discrepancy and buffers of the joint batch; then every sum is waited for and put out."""
-        for name in ("loss", "discrepancy"):
-            value = getattr(results, name)
-            buckets.add(name, value, value, name == "loss" and sums(self.plan.loss), functools.partial(setattr, results, name))
-        for name, node in self.plan.captured.mutations.items():
-            if differs(node, self.plan.dataflow, self.plan.joint_norms):
-                value = results.buffers[name]
-                buckets.add(f"buffer:{name}", value, value, False, functools.partial(results.buffers.__setitem__, name))
-        buckets.settle()
-
-    def _put_out(self, update: Tensor, parameter: Tensor) -> Tensor:
-        """The update in its parameter's dtype, re-projected where the wiring says so, and in its memory format, as autograd's is."""
-        update = update.detach().to(parameter.dtype)
-        longest = self.plan.wiring.reprojection
-        if longest is not None:
-            excess = torch.linalg.vector_norm(update).clamp(min=longest)
-            update = update / (excess if longest == 1.0 else excess / longest)
-        return like(update, parameter)
 
 
 def _shown(value: Any) -> str:

@@ -16,7 +16,6 @@ from compiler.pipeline import Source
 from runtime.bound import Bound
 from runtime.errors import BackendError, TrainingError
 from runtime.learner import take_over
-from runtime.structure import Structure
 from wiring import OUTPUT, Wiring
 
 Scale = float | Callable[[], float]
@@ -33,7 +32,6 @@ class Attached(Bound):
                 "or 'streams', or runtime.Learner."
             )
         self.loss_scale = loss_scale
-        self._structure = Structure(self.model)
         self._programs: dict[torch.dtype | None, UpdateProgram] = {program.source.autocast: program}
         self.sends_target = any(rule.signal == "target" for site, rule in program.plan.errors.rules.items() if site != OUTPUT)
 
@@ -52,11 +50,7 @@ class Attached(Bound):
                 "torch.func differentiates or maps the attached model, but a wiring's update is no derivative of it. Call loss.backward(), or "
                 "hand the plain model, attached.model, to torch.func."
             )
-        if not self._structure.unchanged():
-            raise TrainingError(
-                "Modules or hooks inside the model have come or gone since it was attached, and its traced step knows nothing of them. "
-                "Attach it again, or put hooks on the attached module itself."
-            )
+        self.check_structure()
         if not any(parameter.requires_grad for parameter in self._parameters_now()):
             return self._infer(args, kwargs)
         inputs = Inputs(args, kwargs)

@@ -10,6 +10,7 @@ from compiler.lowered import Layout
 from runtime.errors import TrainingError
 from runtime.executors import executor
 from runtime.executors.executor import Executor
+from runtime.structure import Structure
 
 Place = tuple[Mapping[str, Any], str]
 
@@ -31,6 +32,7 @@ class Bound(nn.Module):
         self.program = program
         self._execute: Executor = executor(backend, streams)
         self.model = program.model
+        self._structure = Structure(program.model)
         self._parameters_at = _places(program.model, "_parameters")
         self._buffers_at = _places(program.model, "_buffers")
         self.synapses = nn.ParameterDict()
@@ -55,6 +57,18 @@ class Bound(nn.Module):
     def error_synapses(self) -> dict[str, nn.Parameter]:
         """Error synapses by name: ``source->target``, or ``mirror:<forward parameter>``."""
         return {name: self.synapses[_key(name)] for name in self.program.error_parameters}
+
+    def check_structure(self) -> None:
+        """Refuse a model that has changed in ways that its traced step cannot see.
+
+        Raises:
+            TrainingError: modules or hooks have come or gone since the model was bound.
+        """
+        if not self._structure.unchanged():
+            raise TrainingError(
+                "Modules or hooks inside the model have come or gone since it was compiled, and its traced step knows nothing of them. "
+                "Compile or attach it again, or put hooks on the module around it."
+            )
 
     def state_tensors(self, layout: Layout) -> list[Tensor]:
         """Parameters, buffers and error synapses as they are now, in a layout's order.

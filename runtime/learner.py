@@ -77,7 +77,9 @@ class Learner(Bound):
             BackendError: the backend cannot run this step; found out at the first step of each shape.
             InputError, LabelError: dtypes, ranks or label values that the program cannot take.
             EdgeError: a shape that the error synapses cannot serve.
+            TrainingError: modules or hooks have come or gone since the model was compiled.
         """
+        self.check_structure()
         lowered = self.program.step(x, y)
         inputs = self._inputs(lowered, x, y, samples)
         if self._optimizer is not None:

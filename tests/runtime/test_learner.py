@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import wiring
 from compiler import InputError, LabelError, compile
-from runtime import BackendError, Learner, NonFiniteLoss, alignment
+from runtime import BackendError, Learner, NonFiniteLoss, TrainingError, alignment
 from runtime.models import build_model
 
 
@@ -191,3 +191,22 @@ def test_alignment_matches_angles_by_hand() -> None:
         assert parameter.grad is not None
         cosine = nn.functional.cosine_similarity(ours.flatten().double(), parameter.grad.flatten().double(), dim=0)
         assert found.parameters[name] == pytest.approx(torch.rad2deg(torch.arccos(cosine.clamp(-1, 1))).item(), abs=1e-3)
+
+
+def test_a_module_put_in_anothers_place_is_refused_not_left_out() -> None:
+    own = learner()
+    own.learn(*batch())
+    own.model[4] = nn.Linear(8, 8)
+    with pytest.raises(TrainingError, match="come or gone since it was compiled"):
+        own.learn(*batch())
+
+
+def test_a_hook_that_no_step_would_call_is_refused_while_it_is_there() -> None:
+    own = learner()
+    handle = own.model[2].register_forward_hook(lambda module, args, output: None)
+    with pytest.raises(TrainingError, match="hooks"):
+        own.learn(*batch())
+    handle.remove()
+    own.learn(*batch())
+    copied = copy.deepcopy(own)
+    copied.learn(*batch())

@@ -1,0 +1,141 @@
+"""What comes out of a step: each parameter's update, gathered from its regions, and each error synapse's, put out when it is whole.
+
+In a world of several processes whole is what all of them have summed: an update goes into a bucket, and is put out behind its arrival.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from compiler.buckets import Buckets
+from compiler.flow import Flow, plus
+from compiler.formats import like
+from compiler.forward import Forward
+from compiler.joint import Joint
+from compiler.noise import noise_update
+from compiler.partition import Region
+from compiler.plan import Plan
+from compiler.plasticity import mirror_factor
+from compiler.signal import sums
+from compiler.statistics import differs
+from compiler.tracing import task
+from wiring import OUTPUT, NoiseMirror
+
+
+@dataclass
+class Results:
+    """What a step computes. ``credits``, per site, are for measuring alignment."""
+
+    loss: Tensor
+    output: Tensor
+    discrepancy: Tensor
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+    error_gradients: dict[str, Tensor] = field(default_factory=dict)
+    buffers: dict[str, Tensor] = field(default_factory=dict)
+    credits: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Updates:
+    """The updates of a step that is being traced.
+
+    ``gradients`` and ``error_gradients``: those that are out. ``buckets``: in a world, what is summed over its processes.
+    """
+
+    def __init__(self, plan: Plan, forward: Forward, synapses: Mapping[str, Tensor], joint: Joint | None) -> None:
+        self._plan, self._forward, self._synapses, self._joint = plan, forward, synapses, joint
+        self._shares: dict[str, Flow] = {}
+        self._summed: dict[str, bool] = {}
+        self.gradients: dict[str, Tensor] = {}
+        self.error_gradients: dict[str, Tensor] = {}
+        self.buckets = None if joint is None else Buckets(joint)
+
+    def add(self, region: Region, hearers: Iterable[str], name: str, flow: Flow) -> None:
+        """Add a region's share to a parameter's update: a batch mean, or a sum where the rules of the sites that teach it say so."""
+        rules = [self._plan.errors.rules[site] for site in hearers if site != OUTPUT]
+        summed = bool(rules) and all(rule.reduction == "sum" for rule in rules)
+        share = flow.times(1.0 if summed else 1.0 / self._plan.scale)
+        summed = summed or sums(self._plan.loss)
+        with task(f"update:{region.name}"):
+            if self._joint is not None and summed != self._summed.setdefault(name, summed):
+                share = Flow(share.value * self._joint.turned(self._summed[name]), share.scale)
+            self._shares[name] = plus(self._shares.get(name), share)
+
+    def finish(self, name: str) -> None:
+        """A parameter's update is whole: put it out, and that of the mirrors that learn from it, so that what it was made of can go."""
+        update, label = self._shares.pop(name), f"gradient:{name}"
+        if self.buckets is None:
+            self._take(name, update)
+            return
+        with task(label):
+            whole = update.plain()
+        self.buckets.add(
+            label, whole, self._forward.parameters[name], self._summed[name], lambda total: self._take(name, Flow(total))
+        )
+
+    def teach(self, name: str, label: str, update: Tensor) -> None:
+        """An error synapse's update is whole: put it out; ``label`` is the task that it belongs to."""
+
+        def put(total: Tensor) -> None:
+            self.error_gradients[name] = self._put_out(total, self._synapses[name])
+
+        if self.buckets is None:
+            put(update)
+        else:
+            summed = sums(self._plan.loss) and not label.startswith("noise")
+            self.buckets.add(label, update, self._synapses[name], summed, put)
+
+    def results(self, loss: Tensor, discrepancies: list[Tensor]) -> Results:
+        """Everything that is left is finished, and put out behind it the loss, the output, the total discrepancy and the buffers."""
+        with task("discrepancy"):
+            values = [value.reshape(()).to(loss.dtype) for value in discrepancies]
+            total = (values[0] if len(values) == 1 else torch.stack(values).sum()) / self._plan.batch
+        results = Results(loss, self._forward.output().detach(), total, self.gradients, self.error_gradients)
+        for name in list(self._shares):
+            self.finish(name)
+        self._noise_phase()
+        mutations = self._plan.captured.mutations
+        results.buffers = {name: self._forward.value(node).detach() for name, node in mutations.items()}
+        if self.buckets is not None:
+            self._join(results, self.buckets)
+        return results
+
+    def _take(self, name: str, update: Flow) -> None:
+        with task(f"gradient:{name}"):
+            self.gradients[name] = self._put_out(update.plain(), self._forward.parameters[name])
+        for own, parameter in self._plan.errors.parameters.items():
+            if parameter.mirrors == name and parameter.learns and not isinstance(parameter.plasticity, NoiseMirror):
+                with task(f"plasticity:{own}"):
+                    learned = Flow(update.value.clone(), update.scale * mirror_factor(parameter.plasticity))
+                    self.error_gradients[own] = self._put_out(learned.plain(), self._synapses[own])
+
+    def _noise_phase(self) -> None:
+        """Mirrors that learn from noise: each waits for nothing but its own weights."""
+        for own, parameter in self._plan.errors.parameters.items():
+            if parameter.mirrors is not None and isinstance(parameter.plasticity, NoiseMirror):
+                with task(f"noise:{own}"):
+                    update = noise_update(self._forward, parameter.mirrors, self._synapses[own], parameter.plasticity)
+                    self.teach(own, f"noise:{own}", update)
+
+    def _join(self, results: Results, buckets: Buckets) -> None:
+        """Loss, discrepancy and buffers of the joint batch; then every sum is waited for and put out."""
+        for name in ("loss", "discrepancy"):
+            value = getattr(results, name)
+            put: Callable[[Tensor], None] = functools.partial(setattr, results, name)
+            buckets.add(name, value, value, name == "loss" and sums(self._plan.loss), put)
+        for name, node in self._plan.captured.mutations.items():
+            if differs(node, self._plan.dataflow, self._plan.joint_norms):
+                value = results.buffers[name]
+                buckets.add(f"buffer:{name}", value, value, False, functools.partial(results.buffers.__setitem__, name))
+        buckets.settle()
+
+    def _put_out(self, update: Tensor, parameter: Tensor) -> Tensor:
+        """The update in its parameter's dtype, re-projected where the wiring says so, and in its memory format, as autograd's is."""
+        update = update.detach().to(parameter.dtype)
+        longest = self._plan.wiring.reprojection
+        if longest is not None:
+            excess = torch.linalg.vector_norm(update).clamp(min=longest)
+            update = update / (excess if longest == 1.0 else excess / longest)
+        return like(update, parameter)
