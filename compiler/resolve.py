@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import networkx as nx
+from torch import fx
 
 from compiler.blocks import block_levels, residual_sums
 from compiler.capture import Capture
@@ -13,7 +14,7 @@ from compiler.errorgraph import ErrorEdge, ErrorGraph, ErrorParameter, mode
 from compiler.errors import EdgeError, SiteError
 from compiler.hebbian import check_hebbian
 from compiler.mirrors import mirrored_weights
-from compiler.partition import Partition, check_steps, partition
+from compiler.partition import Partition, Region, check_steps, parameters_behind, partition
 from compiler.sites import Found, Site, find_sites
 from compiler.synapses import Port, by_shape
 from wiring import OUTPUT, Edge, LikeForward, Mirror, Rule, SiteStructure, Wiring
@@ -190,18 +191,18 @@ def _mirror_parameters(
     mirrors: dict[Mirror, dict[str, str]] = {}
     parameters: dict[str, ErrorParameter] = {}
     for region in parts.regions.values():
-        modes = [
+        arriving = [
             (mode(e.synapse), e.plasticity)
             for c in region.cuts
             if c in parts.z_site
             for e in edges[parts.z_site[c].name]
             if isinstance(e.synapse, Mirror) and e.source in through[region.name]
         ]
-        for reader in sorted(through[region.name]):
-            synapse = rules[reader].synapse
-            if isinstance(synapse, Mirror):
-                modes.append((mode(synapse), rules[reader].plasticity))
+        readers = [rules[reader] for reader in sorted(through[region.name])]
+        local = [(mode(rule.synapse), rule.plasticity) for rule in readers if isinstance(rule.synapse, Mirror)]
+        behind = _behind_parameters(region, captured, flow)
         for node in region.nodes:
+            modes = [*arriving, *local] if node in behind else arriving
             for weight in mirrored_weights(node, captured, flow):
                 for wanted, plasticity in modes:
                     if wanted.weights != "forward" and not _constant(wanted) and weight not in mirrors.setdefault(wanted, {}):
@@ -211,6 +212,18 @@ def _mirror_parameters(
                         sized = _parameter_shape(captured, weight)
                         parameters[name] = ErrorParameter(name, sized, wanted, plasticity, mirrors=weight)
     return mirrors, parameters
+
+
+def _behind_parameters(region: Region, captured: Capture, flow: Dataflow) -> set[fx.Node]:
+    """The nodes of a region that read what others of its parameters have made: those that a local gradient passes."""
+    taught, behind = set[fx.Node](), set[fx.Node]()
+    for node in region.nodes:
+        if not taught.isdisjoint(flow.inputs(node)):
+            behind.add(node)
+        constants = (source for source in node.all_input_nodes if source not in flow.data)
+        if node in behind or any(parameters_behind(source, captured, flow) for source in constants):
+            taught.add(node)
+    return behind
 
 
 def _constant(synapse: Mirror) -> bool:

@@ -42,6 +42,7 @@ from wiring import (
     fa,
     kp,
     lra_e,
+    mix,
     rec_lra,
     sdfa,
     shallow,
@@ -235,6 +236,17 @@ def test_every_weight_that_an_error_passes_has_a_mirror_and_no_other() -> None:
     }  # fmt: skip
     forward = dict(learner.model.named_parameters())
     assert all(value.shape == forward[name.removeprefix("mirror:")].shape for name, value in learner.error_synapses().items())
+
+
+def test_a_weight_that_no_error_passes_has_no_mirror_in_a_mixed_wiring() -> None:
+    """The last site hears the output directly, so nothing goes back through the head."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Flatten(), nn.Linear(4, 3))
+    x, y = torch.randn(4, 6), torch.randint(3, (4,))
+    learner = Learner(compile(model, mix({"3": dkp(), "*": kp()}), (x, y)))
+    assert set(learner.error_synapses()) == {"output->3", "mirror:2.weight"}
+    learner.learn(x, y)
+    assert all(parameter.grad is not None for parameter in learner.parameters())
 
 
 def test_like_forward_starts_at_the_weights() -> None:
