@@ -76,6 +76,21 @@ def memory(found: Found) -> str:
     return f"Batch {found['batch']}.\n\n" + table(columns, rows)
 
 
+def processes(found: Found) -> str:
+    """Steps of one process and of two, and the speed-up beside the one foreseen for processes with a processor each."""
+    network = found["network"]
+    columns = ["model", "wiring", "step alone, ms", "step of two, ms", "MB summed a step", "speed-up", "quartiles", "foreseen"]
+    rows = [[_rounded(row[column]) for column in columns] for row in found["rows"]]
+    carried = f"{network['bandwidth'] / 1e9:.2f} GB/s and {network['latency'] * 1e6:.0f} µs a message"
+    return f"Medians over {found['rounds']} rounds. {network['name'].capitalize()} carried {carried}.\n\n{table(columns, rows)}"
+
+
+def _rounded(value: object) -> str:
+    if isinstance(value, list):
+        return " to ".join(map(_rounded, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
 def plain(found: Found) -> str:
     """Any JSON object: single values as one table, then each list or object of objects as one."""
     own = {key: value for key, value in found.items() if key not in ("machine", *FACTS)}
@@ -144,8 +159,9 @@ SOURCES = {
     "processes": Source(
         "Many processes",
         "python benchmarks/processes.py --json benchmarks/processes.json",
-        "Data-parallel training on gloo: the speed-up that `explain` predicts, and the one that was measured.",
-        plain,
+        "How many more samples a second two processes learn than one, each with the same batch and one thread, over gloo. What `explain` foresees is "
+        "for processes with a processor of their own; here both, and gloo's own threads, share two cores and their memory.",
+        processes,
     ),
     "kills": Source(
         "Stopped and resumed",
