@@ -1,6 +1,7 @@
 """What the user calls the model and the loss with, flattened once and put together again where it is needed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,28 @@ class Inputs:
     def keywords(self) -> dict[str, Any]:
         return dict(self.kwargs or {})
 
+    def in_form_of(self, example: "Inputs", forward: Callable[..., Any]) -> "Inputs":
+        """The same arguments, as many by position as the example has, and its keywords in their order.
+
+        Raises:
+            InputError: equally many arguments, but others than the example's.
+        """
+        own, wanted = self.keywords(), example.keywords()
+        if len(self.args) == len(example.args) and list(own) == list(wanted):
+            return self
+        if len(self.args) + len(own) != len(example.args) + len(wanted):
+            return self  # whoever takes them counts, and says so
+        meant, given = (_bound(forward, inputs) for inputs in (example, self))
+        if meant is None or given is None:
+            return self
+        if meant.keys() != given.keys():
+            raise InputError(
+                f"The program was compiled for the arguments {', '.join(meant)} and got {', '.join(given)}. Pass the same ones, or compile "
+                "with an example that has these."
+            )
+        names = list(meant)[: len(example.args)]
+        return Inputs(tuple(given[name] for name in names), {name: given[name] for name in wanted})
+
     def leaves(self) -> list[Any]:
         """Every leaf, tensors and others, in pytree order."""
         if not self.kwargs and all(isinstance(argument, Tensor) for argument in self.args):
@@ -49,6 +72,21 @@ class Inputs:
         if not tensors:
             raise InputError("The example input holds no tensor, so no batch can be seen. Pass example=(x, y) with tensors.")
         return tensors[0].device
+
+
+def _bound(forward: Callable[..., Any], inputs: Inputs) -> dict[str, Any] | None:
+    """Arguments by the names of their parameters; ``None`` where they go into ``*args`` or ``**kwargs``.
+
+    Raises:
+        InputError: the function cannot be called so.
+    """
+    called = inspect.signature(forward)
+    try:
+        bound = called.bind(*inputs.args, **inputs.keywords()).arguments
+    except TypeError as error:
+        raise InputError(f"The model cannot be called with these arguments: {error}. Pass those of the example.") from error
+    open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return None if any(called.parameters[name].kind in open_ended for name in bound) else dict(bound)
 
 
 def leaves_of(labels: Any) -> list[Any]:

@@ -29,6 +29,7 @@ from compiler.scaling import PROCESSES, scaling
 from compiler.schedule import MOST_STREAMS, Schedule
 from compiler.signal import Loss
 from compiler.starts import start
+from compiler.structure import Structure
 from compiler.verify import verify as verify_tasks
 from compiler.world import World
 from wiring import Wiring
@@ -44,6 +45,7 @@ class UpdateProgram:
         self.source = source
         self.inputs, self.labels = inputs, labels
         self._modules = list(source.model.modules())
+        self.structure = Structure(source.model)
         self._steps: dict[tuple[Signature, bool], Lowered] = {}
         self._halves: dict[Signature, Halves] = {}
         self.plan: Plan = plan(source, inputs, labels)
@@ -78,6 +80,14 @@ class UpdateProgram:
         device = self.inputs.device()
         return {name: value.to(device) for name, value in start(self.error_parameters, self.model, seed).items()}
 
+    def taken(self, x: Any) -> Inputs:
+        """A batch's inputs in the form of the example's, whatever the order of keywords.
+
+        Raises:
+            InputError: other arguments than the example's.
+        """
+        return Inputs.of(x).in_form_of(self.inputs, self.model.forward)
+
     def step(self, x: Any, y: Any, probe: bool = False) -> Lowered:
         """The traced step for a batch, from the cache or compiled once more. ``probe`` keeps every site's credit.
 
@@ -85,7 +95,7 @@ class UpdateProgram:
             InputError, LabelError: other dtypes or ranks than the example's.
             EdgeError: the new shape asks for error parameters of other shapes.
         """
-        inputs = Inputs.of(x)
+        inputs = self.taken(x)
         key = signature(inputs, y, self._modules), probe
         known = self._steps.get(key)
         if known is None and key[0] == self._example:
@@ -105,7 +115,7 @@ class UpdateProgram:
             InputError: other dtypes or ranks than the example's.
             EdgeError: the new shape asks for error parameters of other shapes.
         """
-        inputs = Inputs.of(x)
+        inputs = self.taken(x)
         key = signature(inputs, None, self._modules)
         known = self._halves.get(key)
         if known is None:
@@ -136,6 +146,7 @@ class UpdateProgram:
         twin.__dict__.update(self.__dict__)
         twin.source = dataclasses.replace(self.source, model=copy.deepcopy(self.source.model, memo))
         twin._modules = list(twin.source.model.modules())
+        twin.structure = Structure(twin.source.model)
         twin._steps, twin._halves = dict(self._steps), dict(self._halves)
         return twin
 

@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import networkx as nx
-from torch import fx
 
 from compiler.blocks import block_levels, residual_sums
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow, channel_dim, shape
 from compiler.drawn import edges_into, synapse_shape
-from compiler.errorgraph import ErrorEdge, ErrorGraph, ErrorParameter, mode
+from compiler.errorgraph import ErrorEdge, ErrorGraph, ErrorParameter
 from compiler.errors import EdgeError, SiteError
 from compiler.hebbian import check_hebbian
-from compiler.mirrors import mirrored_weights
-from compiler.partition import Partition, Region, check_steps, parameters_behind, partition
+from compiler.mirrorset import MirrorSet
+from compiler.partition import Partition, check_steps, partition
 from compiler.sites import Found, Site, find_sites
 from compiler.synapses import Port, by_shape
 from wiring import OUTPUT, Edge, LikeForward, Mirror, Rule, SiteStructure, Wiring
@@ -47,13 +46,14 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> Er
     ports = _ports(sites, found, batch)
     edges = {site: _edges(site, structure, rules[site], ports, wiring) for site in structure.sites}
     _refuse_cycles(edges, wiring)
-    mirrors, parameters = _mirror_parameters(captured, flow, parts, edges, rules)
+    mirrors = MirrorSet(captured, flow, parts, edges, rules)
+    parameters = mirrors.parameters
     for edge in (edge for arriving in edges.values() for edge in arriving if edge.parameter is not None):
         name = edge.parameter or ""
         sized = synapse_shape(edge.synapse, ports[edge.source], ports[edge.target])
         parameters[name] = ErrorParameter(name, sized, edge.synapse, edge.plasticity, source=ports[edge.source])
     used = {name: rules[name] for name in (*structure.sites, OUTPUT)}
-    return ErrorGraph(flow, structure, parts, sites, ports, used, edges, parameters, mirrors)
+    return ErrorGraph(flow, structure, parts, sites, ports, used, edges, parameters, mirrors.names)
 
 
 def _structure(captured: Capture, flow: Dataflow, found: Found, parts: Partition, wiring: Wiring) -> SiteStructure:
@@ -181,55 +181,3 @@ def _refuse_cycles(edges: Mapping[str, Sequence[ErrorEdge]], wiring: Wiring) -> 
     raise EdgeError(
         f"Wiring {wiring.name!r} sends errors in a circle: {path}. Errors travel from the output inwards: drop an edge."
     )
-
-
-def _mirror_parameters(
-    captured: Capture, flow: Dataflow, parts: Partition, edges: Mapping[str, Sequence[ErrorEdge]], rules: Mapping[str, Rule]
-) -> tuple[dict[Mirror, dict[str, str]], dict[str, ErrorParameter]]:
-    """An error parameter for each weight that an error passes under each mirror mode, local gradients included."""
-    through = parts.hearers()
-    mirrors: dict[Mirror, dict[str, str]] = {}
-    parameters: dict[str, ErrorParameter] = {}
-    for region in parts.regions.values():
-        arriving = [
-            (mode(e.synapse), e.plasticity)
-            for c in region.cuts
-            if c in parts.z_site
-            for e in edges[parts.z_site[c].name]
-            if isinstance(e.synapse, Mirror) and e.source in through[region.name]
-        ]
-        readers = [rules[reader] for reader in sorted(through[region.name])]
-        local = [(mode(rule.synapse), rule.plasticity) for rule in readers if isinstance(rule.synapse, Mirror)]
-        behind = _behind_parameters(region, captured, flow)
-        for node in region.nodes:
-            modes = [*arriving, *local] if node in behind else arriving
-            for weight in mirrored_weights(node, captured, flow):
-                for wanted, plasticity in modes:
-                    if wanted.weights != "forward" and not _constant(wanted) and weight not in mirrors.setdefault(wanted, {}):
-                        suffix = f":{len(mirrors)}" if len(mirrors) > 1 else ""
-                        name = f"mirror:{weight}{suffix}"
-                        mirrors[wanted][weight] = name
-                        sized = _parameter_shape(captured, weight)
-                        parameters[name] = ErrorParameter(name, sized, wanted, plasticity, mirrors=weight)
-    return mirrors, parameters
-
-
-def _behind_parameters(region: Region, captured: Capture, flow: Dataflow) -> set[fx.Node]:
-    """The nodes of a region that read what others of its parameters have made: those that a local gradient passes."""
-    taught, behind = set[fx.Node](), set[fx.Node]()
-    for node in region.nodes:
-        if not taught.isdisjoint(flow.inputs(node)):
-            behind.add(node)
-        constants = (source for source in node.all_input_nodes if source not in flow.data)
-        if node in behind or any(parameters_behind(source, captured, flow) for source in constants):
-            taught.add(node)
-    return behind
-
-
-def _constant(synapse: Mirror) -> bool:
-    """Sign symmetry with constant or fresh magnitudes keeps no tensor between steps."""
-    return synapse.weights == "sign" and synapse.magnitude != "fixed"
-
-
-def _parameter_shape(captured: Capture, name: str) -> tuple[int, ...]:
-    return next(shape(node) for node in captured.inputs if captured.parameter(node) == name)

@@ -53,7 +53,7 @@ class Attached(Bound):
         self.check_structure()
         if not any(parameter.requires_grad for parameter in self._parameters_now()):
             return self._infer(args, kwargs)
-        inputs = Inputs(args, kwargs)
+        inputs = self.program.taken(Inputs(args, kwargs))
         data = inputs.tensors()
         if any(tensor.requires_grad for tensor in data):
             raise TrainingError(

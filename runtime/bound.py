@@ -10,7 +10,6 @@ from compiler.lowered import Layout
 from runtime.errors import TrainingError
 from runtime.executors import executor
 from runtime.executors.executor import Executor
-from runtime.structure import Structure
 
 Place = tuple[Mapping[str, Any], str]
 
@@ -32,7 +31,6 @@ class Bound(nn.Module):
         self.program = program
         self._execute: Executor = executor(backend, streams)
         self.model = program.model
-        self._structure = Structure(program.model)
         self._parameters_at = _places(program.model, "_parameters")
         self._buffers_at = _places(program.model, "_buffers")
         self.synapses = nn.ParameterDict()
@@ -62,9 +60,9 @@ class Bound(nn.Module):
         """Refuse a model that has changed in ways that its traced step cannot see.
 
         Raises:
-            TrainingError: modules or hooks have come or gone since the model was bound.
+            TrainingError: modules or hooks have come or gone since the model was compiled.
         """
-        if not self._structure.unchanged():
+        if not self.program.structure.unchanged():
             raise TrainingError(
                 "Modules or hooks inside the model have come or gone since it was compiled, and its traced step knows nothing of them. "
                 "Compile or attach it again, or put hooks on the module around it."

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compiler import InputError, Inputs, UpdateProgram
+from compiler import InputError, UpdateProgram
 from compiler.example import leaves_of
 from compiler.joint import samples_input
 from compiler.lowered import Lowered
@@ -155,7 +155,7 @@ class Learner(Bound):
         labels = [leaf for leaf in leaves_of(y) if isinstance(leaf, Tensor)]
         for check in lowered.class_labels if self.checks else ():
             check.check(labels[check.leaf])
-        return [*self.state_tensors(lowered.layout), *Inputs.of(x).tensors(), *labels, *self._counted(lowered, samples)]
+        return [*self.state_tensors(lowered.layout), *self.program.taken(x).tensors(), *labels, *self._counted(lowered, samples)]
 
     def _counted(self, lowered: Lowered, samples: int | None) -> list[Tensor]:
         """In a world the number of samples that this shard counts for, on the device that the step computes on."""

@@ -249,6 +249,57 @@ def test_a_weight_that_no_error_passes_has_no_mirror_in_a_mixed_wiring() -> None
     assert all(parameter.grad is not None for parameter in learner.parameters())
 
 
+class Branching(nn.Module):
+    """Two branches read what ``l1`` makes, which is no site."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.l0, self.l1, self.a, self.b, self.o = (nn.Linear(*pair) for pair in ((6, 7), (7, 8), (8, 9), (8, 9), (9, 3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.l1(self.l0(x))
+        logits: Tensor = self.o(torch.tanh(self.a(x)) + torch.sigmoid(self.b(x)))
+        return logits
+
+
+def test_branches_behind_a_junction_have_mirrors() -> None:
+    """The local gradient of what lies in front passes their weights."""
+    torch.manual_seed(0)
+    model = Branching().double()
+    x, y = torch.randn(4, 6, dtype=torch.float64), torch.randint(3, (4,))
+    learner = Learner(compile(model, fa(), (x, y)))
+    assert set(learner.error_synapses()) == {f"mirror:{name}.weight" for name in ("l1", "a", "b", "o")}
+    F.cross_entropy(model(x), y).backward()
+    wanted = {name: value.grad for name, value in model.named_parameters()}
+    model.zero_grad()
+    with torch.no_grad():
+        for name, mirror in learner.error_synapses().items():
+            mirror.copy_(model.get_parameter(name.removeprefix("mirror:")))
+    learner.learn(x, y)
+    for name, value in model.named_parameters():
+        close(value.grad, wanted[name])
+
+
+def test_two_mirrors_of_one_weight_are_two_tensors() -> None:
+    """``b`` is passed by errors of the site before it and by the local gradient of the residual sum, in two modes."""
+
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.i, self.a, self.b, self.o = nn.Linear(6, 5), nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.tanh(self.i(x))
+            logits: Tensor = self.o(x + self.b(torch.tanh(self.a(x))))
+            return logits
+
+    like = fa().but(synapse=Mirror(init=LikeForward()))
+    errors = compile(Residual(), mix({"tanh": like, "*": fa()}), (torch.randn(4, 6), torch.randint(3, (4,)))).plan.errors
+    names = [name for owned in errors.mirrors.values() for name in owned.values()]
+    assert len(names) == len(set(names))
+    assert all(errors.parameters[name].synapse == wanted for wanted, owned in errors.mirrors.items() for name in owned.values())
+
+
 def test_like_forward_starts_at_the_weights() -> None:
     rule = fa().rules[0].model_copy(update={"synapse": Mirror(init=LikeForward())})
     model, learner = case_step("vgg_bn", Wiring(name="fa", rules=(rule,)))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import wiring
 from compiler import InputError, LabelError, compile
-from runtime import BackendError, Learner, NonFiniteLoss, TrainingError, alignment
+from runtime import BackendError, Learner, NonFiniteLoss, TrainingError, alignment, attach
 from runtime.models import build_model
 
 
@@ -199,6 +199,8 @@ def test_a_module_put_in_anothers_place_is_refused_not_left_out() -> None:
     own.model[4] = nn.Linear(8, 8)
     with pytest.raises(TrainingError, match="come or gone since it was compiled"):
         own.learn(*batch())
+    with pytest.raises(TrainingError, match="come or gone since it was compiled"):
+        Learner(own.program).learn(*batch())
 
 
 def test_a_hook_that_no_step_would_call_is_refused_while_it_is_there() -> None:
@@ -210,3 +212,45 @@ def test_a_hook_that_no_step_would_call_is_refused_while_it_is_there() -> None:
     own.learn(*batch())
     copied = copy.deepcopy(own)
     copied.learn(*batch())
+
+
+class Two(nn.Module):
+    """Two inputs of one shape that do different things."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.o = nn.Linear(6, 5), nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, u: Tensor, v: Tensor, w: Tensor | None = None, x: Tensor | None = None) -> Tensor:
+        logits: Tensor = self.o(torch.tanh(self.a(u) - 2 * self.b(v)))
+        return logits
+
+
+def test_keywords_are_taken_by_name_whatever_their_order() -> None:
+    torch.manual_seed(0)
+    model, (u, y), v = Two(), batch(), torch.randn(5, 6)
+    own = Learner(compile(model, wiring.dfa(), ({"u": u, "v": v}, y)))
+    wanted = model(u, v)
+    net = attach(copy.deepcopy(model), wiring.dfa(), {"u": u, "v": v})
+    for inputs in ({"v": v, "u": u}, {"u": u, "v": v}, (u, v)):
+        torch.testing.assert_close(own.learn(inputs, y).output, wanted)
+    for output in (net(v=v, u=u), net(u, v), net(u, v=v)):
+        torch.testing.assert_close(output, wanted)
+    with pytest.raises(InputError, match="missing a required argument: 'v'"):
+        net(u=u, w=v)
+    net = attach(model, wiring.dfa(), {"u": u, "v": v, "w": v})
+    with pytest.raises(InputError, match="compiled for the arguments u, v, w and got u, v, x"):
+        net(u=u, v=v, x=v)
+    with pytest.raises(InputError, match="cannot be called with these arguments"):
+        own.learn({"u": u, "z": v}, y)
+
+
+def test_a_hook_that_is_taken_away_or_exchanged_is_noticed() -> None:
+    model = small()
+    handle = model[2].register_forward_hook(lambda module, args, output: 2 * output)
+    own = Learner(compile(model, wiring.dfa(), batch()))
+    own.learn(*batch())
+    handle.remove()
+    model[2].register_forward_hook(lambda module, args, output: 3 * output)
+    with pytest.raises(TrainingError, match="hooks"):
+        own.learn(*batch())

@@ -13,13 +13,14 @@ class Structure:
         modules = list(model.modules())
         self._children = [(m._modules, tuple(m._modules.values())) for m in modules if m._modules]
         self._hooks = [getattr(m, name) for m in modules for name in HOOKS]
+        self._had = [(hooks, tuple(hooks.values())) for hooks in self._hooks if hooks]
         self._count, self._given = sum(map(len, self._hooks)), RemovableHandle.next_id
 
     def unchanged(self) -> bool:
-        """Whether every module has the same children and no hook has been added. Hooks are counted only where torch has given out a
-        handle since the last look, as there are many places to look."""
+        """Whether every module has the same children and the same hooks. Places without a hook are counted only where torch has given
+        out a handle since the last look, as there are many."""
         if RemovableHandle.next_id != self._given:
             if sum(map(len, self._hooks)) > self._count:
                 return False
             self._given = RemovableHandle.next_id
-        return all(tuple(now.values()) == then for now, then in self._children)
+        return all(tuple(now.values()) == then for now, then in (*self._children, *self._had))

@@ -1,0 +1,85 @@
+"""Which weights an error passes, and over which mirrors: an error parameter for each that is not the weight itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import fx
+
+from compiler.capture import Capture
+from compiler.dataflow import Dataflow, shape
+from compiler.errorgraph import ErrorEdge, ErrorParameter, mode
+from compiler.mirrors import mirrored_weights
+from compiler.partition import Partition, Region, parameters_behind
+from wiring import Mirror, Rule
+
+Modes = list[tuple[Mirror, "Rule | ErrorEdge"]]
+
+
+@dataclass
+class MirrorSet:
+    """The mirrors of a model: for each mode the error parameter's name of each weight, and every such parameter by name.
+
+    What lies in front of a region reaches it through junctions, too: values of several readers that are no sites.
+    """
+
+    captured: Capture
+    flow: Dataflow
+    parts: Partition
+    edges: Mapping[str, Sequence[ErrorEdge]]
+    rules: Mapping[str, Rule]
+    names: dict[Mirror, dict[str, str]] = field(default_factory=dict)
+    parameters: dict[str, ErrorParameter] = field(default_factory=dict)
+    _in_front: dict[fx.Node, dict[str, None]] = field(default_factory=dict)
+    _taught: set[fx.Node] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        through = self.parts.hearers()
+        for region in self.parts.regions.values():
+            arriving = self._arriving(region, through[region.name])
+            readers = [self.rules[reader] for reader in sorted(through[region.name])]
+            local: Modes = [(mode(rule.synapse), rule) for rule in readers if isinstance(rule.synapse, Mirror)]
+            behind = self._behind_parameters(region)
+            for node in region.nodes:
+                for weight in mirrored_weights(node, self.captured, self.flow):
+                    for wanted, origin in [*arriving, *local] if node in behind else arriving:
+                        self._put(wanted, origin, weight)
+
+    def _arriving(self, region: Region, readers: set[str]) -> Modes:
+        """The modes of edges over which the sites in front of a region hear what its errors come from."""
+        reached: dict[str, None] = {}
+        for cut in region.cuts:
+            reached |= {self.parts.z_site[cut].name: None} if cut in self.parts.z_site else self._in_front[cut]
+        self._in_front[region.head] = reached
+        heard = [edge for site in reached for edge in self.edges[site] if edge.source in readers]
+        return [(mode(edge.synapse), edge) for edge in heard if isinstance(edge.synapse, Mirror)]
+
+    def _behind_parameters(self, region: Region) -> set[fx.Node]:
+        """The nodes of a region that read what parameters have made since the last site: those that a local gradient passes."""
+        taught = {cut for cut in region.cuts if cut in self._taught and cut not in self.parts.z_site}
+        behind = set[fx.Node]()
+        for node in region.nodes:
+            if not taught.isdisjoint(self.flow.inputs(node)):
+                behind.add(node)
+            constants = (source for source in node.all_input_nodes if source not in self.flow.data)
+            if node in behind or any(parameters_behind(source, self.captured, self.flow) for source in constants):
+                taught.add(node)
+        if region.head in taught:
+            self._taught.add(region.head)
+        return behind
+
+    def _put(self, wanted: Mirror, origin: "Rule | ErrorEdge", weight: str) -> None:
+        """A parameter for a weight under a mode, unless it has one or the mode needs none."""
+        if wanted.weights == "forward" or without_tensor(wanted) or weight in self.names.setdefault(wanted, {}):
+            return
+        number = list(self.names).index(wanted)
+        name = f"mirror:{weight}" + (f":{number + 1}" if number else "")
+        self.names[wanted][weight] = name
+        self.parameters[name] = ErrorParameter(name, self._shape(weight), wanted, origin.plasticity, mirrors=weight)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return next(shape(node) for node in self.captured.inputs if self.captured.parameter(node) == name)
+
+
+def without_tensor(synapse: Mirror) -> bool:
+    """Sign symmetry with constant or fresh magnitudes keeps no tensor between steps."""
+    return synapse.weights == "sign" and synapse.magnitude != "fixed"
