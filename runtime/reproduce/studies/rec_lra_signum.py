@@ -36,7 +36,9 @@ STUDY = Study(
         "`row` is `mnist-rec_lra_sign` of the table of MLPs: every site hears the output (depth 1), beta 1, error synapses from a "
         "Gaussian of deviation 0.05 that learn at a tenth of the rate. Every other case changes what its name says: the wiring, beta, the "
         "scale of E at the start, the rate of E and its decay a step in units of the rate (decoupled, as AdamW has it), or no plasticity at all. "
-        "The last one is DFA with a straight-through derivative, which has no targets."
+        "The last one is DFA with a straight-through derivative, which has no targets. In the runs below the wiring decides: where a site hears "
+        "a signum neighbour the network stays near chance, whatever the rate of E. Then come beta, whose 1 is better than a tenth and ten of it, and "
+        "the scale of E; E that stands still is nearly as good as E that learns slowly, and E that learns at the full rate is worse."
     ),
     cases=tuple(
         Case(
