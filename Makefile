@@ -15,6 +15,7 @@ export OMP_NUM_THREADS ?= 1
 	touch $@
 
 demo: .venv/installed
+	rm -rf runs/demo/resnet8 runs/demo/own_resnet
 	$(BIN)/errorwire explain --model resnet8 --wiring rec_lra --input-shape 1x8x8
 	$(BIN)/errorwire compare $(ALGORITHMS) --model resnet8 --data digits --epochs 10 --folder runs/demo/resnet8
 	$(BIN)/errorwire compare $(ALGORITHMS) --model examples.own_resnet:preact_se --data digits --epochs 10 --folder runs/demo/own_resnet

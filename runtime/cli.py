@@ -180,9 +180,11 @@ def compare(
     with told(lambda: f"the rows that were done lie in '{place}'." if place.exists() else "no row was done."):
         from runtime.claim import claimed
         from runtime.compare import compare as compared
+        from runtime.jobs import refuse_runs
         from runtime.tables import comparison_table, row_line
 
         with claimed(place), output().status("") as status:
+            refuse_runs(place)
 
             def done(comparison: "Comparison") -> None:
                 comparison.save(place)

@@ -25,13 +25,17 @@ from runtime.learner import Learner
 from runtime.measures import device_of, moved
 from runtime.metrics import History
 from runtime.models import build_model
+from runtime.place import difference, read_run
 from runtime.plots import curves, save_figure
 from runtime.recipe import Recipe
 from runtime.rehearsal import rehearse
 from runtime.training import CHECKPOINT, fit
 from runtime.watching import watch
 from wiring import parse_wiring
+from wiring.errors import ErrorwireError
 
+COMPARISON = "comparison.json"
+ANOTHER = "Choose another --folder."
 FREE = (
     "epochs",
     "clip_norm",
@@ -40,7 +44,7 @@ FREE = (
     "data_folder",
     "wiring",
     "watch",
-)  # what a resumed run may change, or what fit itself compares
+)  # what a resumed run may change; the wiring is compared by what it is, not by its text
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ class Job:
             raise TrainingError(
                 f"There is a run in '{self.folder}' already. Go on with it by --resume, or choose another --folder."
             )
+        if not resume and (self.folder / COMPARISON).exists():
+            raise TrainingError(f"There is a comparison in '{self.folder}' already, which would hide the run. {ANOTHER}")
         if resume:
             self._check_options()
 
@@ -133,9 +139,33 @@ class Job:
             if name not in FREE and there.get(name) != here:
                 raise TrainingError(
                     f"The run in '{self.folder}' was begun with {name} {_shown(there.get(name))}, not {_shown(here)}. "
-                    "Resume it with the options that it was begun with; only --epochs, --clip-norm, --backend and --streams may "
-                    "change."
+                    "Resume it with the options that it was begun with; only --epochs, --clip-norm, --backend, --streams, "
+                    "--data-folder, --watch, --threads and --checkpoint-every may change."
                 )
+
+    def check_kept(self, learner: Learner) -> None:
+        """Refuse to go on with a run of another wiring or of more epochs, before anything in its folder is written anew.
+
+        Raises:
+            TrainingError: naming what differs, and the way out.
+            CheckpointError: the checkpoint is damaged.
+        """
+        tree: Any = read_run(self.checkpoint)
+        try:
+            wiring, done = tree["identity"]["wiring"], len(tree["history"])
+        except (KeyError, TypeError):
+            return  # fit, which knows what it writes, tells what this is
+        told = difference(wiring, json.loads(learner.program.wiring.to_json()))
+        if told is not None:
+            raise TrainingError(
+                f"The run in '{self.folder}' was begun with another wiring: {told}. Resume it with the --wiring that it was begun "
+                "with, or start this one in another --folder. Nothing was changed."
+            )
+        if done > self.recipe.epochs:
+            raise TrainingError(
+                f"The option --epochs is {self.recipe.epochs}, but {done} epochs of the run in '{self.folder}' are done. "
+                f"Give {done} or more. Nothing was changed."
+            )
 
     def describe(self, learner: Learner, data: Data) -> None:
         """Write ``wiring.json``, which ``--wiring`` takes, and ``run.json``: options, versions and what the data look like.
@@ -155,6 +185,36 @@ def first_share(split: Split, recipe: Recipe, peers: Peers) -> tuple[Tensor, Ten
     """As many of a split's first samples as the first process's share of a batch has, and as all of it alone."""
     count = Portion(0, peers.size).samples(recipe.batch_size)
     return split.x[:count], split.y[:count]
+
+
+def refuse_runs(folder: Path) -> None:
+    """Refuse to put a comparison where one or a run lies already.
+
+    Raises:
+        TrainingError: naming the folder and the way out.
+    """
+    for name, what in ((COMPARISON, "comparison"), ("run.json", "run"), (CHECKPOINT, "run")):
+        if (folder / name).exists():
+            raise TrainingError(f"There is a {what} in '{folder}' already: it has {name}. {ANOTHER}")
+
+
+def rehearse_last(learner: Learner, split: Split, batch_size: int) -> None:
+    """Rehearse the last batch of an epoch too where it is smaller than the others: BatchNorm, for one, takes no single sample.
+
+    Raises:
+        TrainingError: the learner takes no batch of that size.
+    """
+    left = len(split.y) % batch_size
+    if not left or left == len(split.y):
+        return
+    try:
+        rehearse(learner, *moved((split.x[:left], split.y[:left]), device_of(learner)))
+    except ErrorwireError as problem:
+        raise TrainingError(
+            f"The last batch of an epoch has {left} {'sample' if left == 1 else 'samples'}: {len(split.y)} training images in "
+            f"batches of {batch_size}. A step on so small a batch fails, though one on a whole batch does not ({problem}) "
+            "Choose another --batch-size or --limit."
+        ) from problem
 
 
 def looks(data: Data) -> dict[str, Any]:
@@ -182,12 +242,16 @@ def train(job: Job, resume: bool, show: Callable[[str, str], object], peers: Pee
     data, recipe = in_turn(peers, lambda: job.source.load(job.recipe.seed)), job.recipe
     learner = job.learner(data, peers)
     rehearse(learner, *moved(first_share(data.train, recipe, peers), device_of(learner)))
+    if not peers.several:
+        rehearse_last(learner, data.train, recipe.batch_size)
     if peers.first:
         for heading, text in summary(job, learner, data, peers):
             show(heading, text)
     with claimed(job.folder) if peers.first else nullcontext():
         if peers.first:
             job.check(resume)  # once more: another run may have been here since
+            if resume:
+                job.check_kept(learner)
             job.describe(learner, data)
         history = fit(
             learner,

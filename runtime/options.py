@@ -7,7 +7,13 @@ import typer
 
 _TRAINING, _DATA, _MACHINE = "Training", "Data", "Machine"
 
-Model = Annotated[str, typer.Option(help="A built-in model with options, as resnet8:width=8, or package.module:factory.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="A built-in model with options, as resnet8:width=8, or package.module:factory, called with input_shape and classes "
+        "by name, each if its signature has it."
+    ),
+]
 Wiring = Annotated[str, typer.Option(help="A preset with options, as rec_lra:depth=2,beta=0.1, or a .json file.")]
 Wirings = Annotated[list[str], typer.Argument(help="Presets with options, as dfa rec_lra:depth=2, or .json files.")]
 Shape = Annotated[str, typer.Option(help="Of one input, CxHxW.")]

@@ -90,8 +90,9 @@ def split_of(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8 | np.in
     Raises:
         DataError: their numbers differ.
     """
-    # div_ in place: in float32 the larger sets take hundreds of megabytes.
-    x = torch.from_numpy(images.astype(np.float32)).div_(largest)
+    # div_ in place: in float32 the larger sets take hundreds of megabytes. Laid out anew, since a channel of size 1 that
+    # images[:, None] has put in has a stride of 1, which torch's convolutions take for channels_last.
+    x = torch.from_numpy(images.astype(np.float32, order="C")).div_(largest)
     return Split(x, torch.from_numpy(labels.astype(np.int64)))
 
 

@@ -195,6 +195,12 @@ def _call(text: str, factory: ModelFactory, input_shape: tuple[int, ...], classe
     named, any_name = _parameters(text, factory)
     given = dict(zip(GIVEN, (input_shape, classes), strict=True))
     wanted = {name: value for name, value in given.items() if any_name or name in named}
+    for name, parameter in named.items():
+        if parameter.default is parameter.empty and name not in wanted and name not in options:
+            raise ModelError(
+                f"Model {text!r}: nothing is given to the parameter {name!r} of its factory, which has no default. "
+                "Call it input_shape or classes, give it a default, or set it behind a second colon."
+            )
     try:
         model: object = factory(**wanted, **options)
     except ErrorwireError:

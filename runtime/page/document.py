@@ -89,6 +89,7 @@ def _entry(run: Shown, program: int | str) -> dict[str, Any]:
         "versions": dict(run.versions),
         "figures": dict(run.figures),
         "notes": list(run.notes),
+        "unread": run.unread,
         "program": program if isinstance(program, int) else None,
         "trouble": program if isinstance(program, str) else None,
         "curves": curves(run.history),

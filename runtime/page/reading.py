@@ -67,6 +67,7 @@ def _run(folder: Path) -> Shown:
     path = folder / "run.json"
     tree = _tree(path) if path.is_file() else {}
     history, notes = _history(folder)
+    unread = bool(notes)
     if not tree:
         notes += ("The folder has no run.json, so that options, wiring and model of the run are not known.",)
     wiring = folder / "wiring.json"
@@ -82,6 +83,7 @@ def _run(folder: Path) -> Shown:
             shape=shape,
             classes=classes,
             notes=notes,
+            unread=unread,
         )
     except (*MALFORMED, OSError) as problem:
         raise ReportError(f"'{folder}' cannot be read as a run ({problem}). Give one that errorwire train wrote.") from problem

@@ -29,6 +29,8 @@ def rebuild(run: Shown) -> UpdateProgram:
     """
     if run.refused is not None:
         raise ReportError(run.refused)
+    if not run.options:
+        raise ReportError("There is no run.json beside the run, so that nothing says its model and what the data look like.")
     if run.shape is None or run.classes is None:
         raise ReportError("The run was begun by an earlier errorwire, which did not write down what the data look like.")
     if run.record is None or "model" not in run.options:

@@ -15,7 +15,7 @@ class Shown:
     ``options``: by the names of the command line; ``record``: the wiring as JSON text. ``shape``: of one input without the batch,
     and ``classes``, both of the data; ``None`` where the run does not say. ``figures``: single results besides the history, by what
     they are called. ``angles``: in degrees by site, behind the last epoch, of a run that was not watched. ``notes``: what is missing,
-    and why. ``refused``: why the wiring could not be compiled, if it was tried.
+    and why; ``unread``: the checkpoint is, so that nothing measured can be shown. ``refused``: why the wiring could not be compiled, if it was tried.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Shown:
     figures: Mapping[str, str] = field(default_factory=dict)
     angles: Mapping[str, float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unread: bool = False
     refused: str | None = None
 
     @property

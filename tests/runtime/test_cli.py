@@ -206,6 +206,37 @@ def test_a_run_is_not_overwritten_and_not_resumed_as_another(tmp_path: Path) -> 
     assert refused(*order, "--resume").startswith("Error: File 'one/run.json' does not say how the run was begun")
 
 
+def test_what_resume_refuses_changes_nothing(tmp_path: Path) -> None:
+    order = ("train", *MODEL, "--limit", "100", "--folder", "one")
+    ended(run(*order, "--wiring", "dfa", "--epochs", "2"), 0)
+    kept = {name: (tmp_path / "one" / name).read_bytes() for name in ("run.json", "wiring.json", "checkpoint.safetensors")}
+    refusals = {
+        ("fa", "3"): "Error: The run in 'one' was begun with another wiring: ",
+        ("dfa", "1"): "Error: The option --epochs is 1, but 2 epochs of the run in 'one' are done. Give 2 or more.",
+    }
+    for (wiring, epochs), message in refusals.items():
+        assert refused(*order, "--wiring", wiring, "--epochs", epochs, "--resume").startswith(message)
+        assert {name: (tmp_path / "one" / name).read_bytes() for name in kept} == kept
+    message = refused(*order, "--wiring", "dfa", "--epochs", "2", "--batch-size", "16", "--resume")
+    assert "--data-folder, --watch, --threads and --checkpoint-every may change." in message
+    (tmp_path / "one" / "checkpoint.safetensors").write_bytes(b"damage")
+    assert "Checkpoint 'one/checkpoint.safetensors'" in refused(*order, "--wiring", "dfa", "--epochs", "3", "--resume")
+    assert all((tmp_path / "one" / name).read_bytes() == kept[name] for name in ("run.json", "wiring.json"))
+
+
+def test_a_last_batch_that_the_model_does_not_take_shows_at_once(tmp_path: Path) -> None:
+    (tmp_path / "one_sample_nets.py").write_text(
+        "from torch import nn\n\ndef normed(classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, classes))\n"
+    )
+    order = ("train", "--model", "one_sample_nets:normed", "--wiring", "dfa", "--epochs", "1", "--limit")
+    message = refused(*order, "33", "--folder", "one")
+    assert message.startswith("Error: The last batch of an epoch has 1 sample: 33 training images in batches of 32.")
+    assert message.endswith("Choose another --batch-size or --limit.")
+    assert not (tmp_path / "one").exists()
+    ended(run(*order, "34", "--folder", "two"), 0)
+
+
 def test_pixels_stay_as_they_are_where_asked() -> None:
     text = ended(run("train", *QUICK, "--wiring", "bp", "--no-standardise"), 0).stdout
     assert "images 1x8x8\n" in text
@@ -261,6 +292,19 @@ def test_compare_prints_a_table_and_keeps_numbers_and_pictures(tmp_path: Path) -
     assert {path.name for path in (tmp_path / "out").iterdir()} == pictures | {"comparison.json", "comparison.csv", "report.html"}
     tree = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [row["wiring"] for row in tree["rows"]] == ["bp", "dfa", "rec_lra:depth=1"]
+
+
+def test_runs_and_comparisons_do_not_share_a_folder(tmp_path: Path) -> None:
+    ended(run("train", *QUICK, "--wiring", "dfa", "--folder", "trained"), 0)
+    (tmp_path / "compared").mkdir()
+    (tmp_path / "compared" / "comparison.json").write_text("{}")
+    for folder, what in (("trained", "run"), ("compared", "comparison")):
+        message = refused("compare", "fa", *QUICK, "--folder", folder)
+        assert message.startswith(f"Error: There is a {what} in '{folder}' already")
+        assert message.endswith("Choose another --folder.")
+    assert not (tmp_path / "trained" / "comparison.json").exists()
+    assert "There is a comparison in 'compared' already" in refused("train", *QUICK, "--wiring", "dfa", "--folder", "compared")
+    assert [path.name for path in (tmp_path / "compared").iterdir()] == ["comparison.json"]
 
 
 def test_compare_goes_on_when_one_fails_and_fails_when_all_do(tmp_path: Path) -> None:

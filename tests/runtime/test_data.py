@@ -13,7 +13,7 @@ import pytest
 import sklearn.datasets
 import torch
 
-from runtime.data import Data, DataError, Split, cifar, load_data, openml
+from runtime.data import Data, DataError, Split, cifar, load_data, openml, standardise
 from wiring.errors import ErrorwireError
 
 Bytes = npt.NDArray[np.uint8]
@@ -50,6 +50,13 @@ def test_the_seed_alone_decides_the_split_of_digits() -> None:
     assert not torch.equal(first.train.y, other.train.y)
     everything = [torch.cat([data.train.x, data.test.x]).sum() for data in (first, other)]
     torch.testing.assert_close(*everything)
+
+
+def test_digits_are_laid_out_as_fresh_tensors() -> None:
+    data = load_data("digits")
+    for found in (data, load_data("digits", limit=40), standardise(data)):
+        for split in (found.train, found.test):
+            assert split.x.stride() == torch.empty(split.x.shape).stride()
 
 
 def test_a_limit_keeps_the_first_images_and_lets_the_others_go() -> None:

@@ -37,6 +37,8 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "    return 7\n"
         "def broken():\n"
         "    raise KeyError('weights')\n"
+        "def foreign(num_classes):\n"
+        "    return nn.Linear(64, num_classes)\n"
         "size = 3\n"
     )
     (tmp_path / "own_broken.py").write_text("import no_such_package\n")
@@ -142,6 +144,7 @@ def test_own_factories_get_what_their_signature_takes(own: Path) -> None:
         ("own_nets:number:width=3", r"has no option 'width'. It has no options; leave them out."),
         ("own_nets:number", r"Model 'own_nets:number' gave an object of type int, not an nn.Module. Let its factory"),
         ("own_nets:broken", r"Model 'own_nets:broken' cannot be built for .* 10 classes: KeyError: 'weights'."),
+        ("own_nets:foreign", r"parameter 'num_classes' of its factory.* Call it input_shape or classes, give it a default, or set"),
         ("builtins:dict", r"the signature of its factory cannot be read \(.*\). Wrap it in a Python function."),
     ],
 )

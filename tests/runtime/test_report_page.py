@@ -237,6 +237,7 @@ def test_a_model_that_is_gone_and_a_run_that_was_not_watched(tmp_path: Path, mon
     assert len(entry["curves"]["test_loss"]) == 1
     assert entry["angles"]["names"] == entry["weights"]["names"] == []
     assert entry["command"].endswith("--no-watch")
+    assert not entry["unread"]
 
 
 def test_a_damaged_checkpoint_leaves_the_metrics(copy: Path, program: UpdateProgram) -> None:
@@ -246,6 +247,9 @@ def test_a_damaged_checkpoint_leaves_the_metrics(copy: Path, program: UpdateProg
     assert entry["curves"]["test_loss"] == before["test_loss"]
     assert entry["angles"]["names"] == []
     assert "checkpoint cannot be read" in entry["notes"][0]
+    assert entry["unread"]
+    (copy / "run.json").unlink()
+    assert "There is no run.json beside the run" in shown(copy)["trouble"]
 
 
 def test_a_folder_that_fit_wrote(tmp_path: Path, program: UpdateProgram) -> None:

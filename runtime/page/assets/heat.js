@@ -15,13 +15,13 @@ function inkOn([red, green, blue]) {
 }
 
 function drawHeat() {
-  const host = body('alignment'), {angles} = theRun();
+  const host = body('alignment'), {angles, unread} = theRun();
   const parts = [];
   if (angles.names.length) {
     parts.push(heatLegend(), heatMap(angles.names, angles.epochs.map(epoch => ({short: String(epoch), long: `epoch ${epoch}`})), angles.rows, 'epoch'));
     parts.push(folded('The angles as a table', () => table([['site', false], ...angles.epochs.map(epoch => [`epoch ${epoch}`, true])], angles.names.map((name, at) => [name, ...angles.rows[at].map(degrees)]))));
   } else {
-    parts.push(note('No angles were measured in this run. Train with --watch, which is the default; a run that goes on by --resume is measured from there on.'));
+    parts.push(note(unread ? 'The checkpoint could not be read, and the angles lie in it.' : 'No angles were measured in this run. Train with --watch, which is the default; a run that goes on by --resume is measured from there on.'));
   }
   if (several) parts.push(...heatOfRuns());
   host.replaceChildren(...parts);

@@ -12,7 +12,7 @@ let relative = false;
 
 function drawNorms() {
   const host = body('norms'), run = theRun();
-  if (!run.weights.names.length) return host.replaceChildren(note('No norms were measured in this run. Train with --watch, which is the default.'));
+  if (!run.weights.names.length) return host.replaceChildren(note(run.unread ? 'The checkpoint could not be read, and the norms lie in it.' : 'No norms were measured in this run. Train with --watch, which is the default.'));
   const charts = el('div', {class: 'columns'});
   const draw = () => charts.replaceChildren(
     normChart('Weights', run.weights),
