@@ -22,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="The whole report as JSON.")]
 Picture = Annotated[Path, typer.Argument(help="Where to draw: a .svg, .png or .dot file.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Samples a step.")]
 
-Data = Annotated[str, typer.Option(help="digits, mnist, fashion-mnist or cifar10.", rich_help_panel=_DATA)]
+Data = Annotated[str, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100 or svhn.", rich_help_panel=_DATA)]
 DataFolder = Annotated[
     Path | None, typer.Option(help="Where the original files lie; without it OpenML is asked.", rich_help_panel=_DATA)
 ]

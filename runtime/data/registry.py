@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runtime.data.cifar import load_cifar10
+from runtime.data.cifar100 import load_cifar100
 from runtime.data.digits import load_digits
 from runtime.data.idx import load_idx
 from runtime.data.openml import load_openml
 from runtime.data.record import Data, DataError
+from runtime.data.svhn import load_svhn
 
 Loader = Callable[[str, Path | None, int], Data]
 """Called as ``loader(name, folder, seed)``."""
@@ -23,11 +25,25 @@ def files_or_openml(from_folder: Callable[[str, Path], Data]) -> Loader:
     return load
 
 
+def files_only(from_folder: Callable[[str, Path], Data]) -> Loader:
+    """A loader that reads the original files and has nowhere else to look."""
+
+    def load(name: str, folder: Path | None, seed: int) -> Data:
+        if folder is None:
+            raise DataError(f"Data {name!r} is read from its original files alone. Pass the folder that holds them.")
+        return from_folder(name, folder)
+
+    load.__doc__ = from_folder.__doc__
+    return load
+
+
 DATA_SETS: dict[str, Loader] = {
     "digits": load_digits,
     "mnist": files_or_openml(load_idx),
     "fashion-mnist": files_or_openml(load_idx),
     "cifar10": files_or_openml(load_cifar10),
+    "cifar100": files_only(load_cifar100),
+    "svhn": files_only(load_svhn),
 }
 
 
@@ -41,7 +57,7 @@ def load_data(text: str, folder: Path | None = None, seed: int = 0, limit: int |
         limit: keep at most this many images of each split, the first ones.
 
     Returns:
-        Pixels in [0, 1], those of ``cifar10`` normalised per channel.
+        Pixels in [0, 1], those of ``cifar10`` and ``cifar100`` normalised per channel.
 
     Raises:
         DataError: an unknown name, files that are missing or damaged, no network, or a limit below 1.

@@ -58,7 +58,9 @@ def test_the_second_attempt_went_on_from_the_checkpoint_of_the_first(
     assert before == list(range(1, before[-1] + 1))
     assert after[0] in (before[-1], before[-1] + 1)
     with (folder / "metrics.csv").open(newline="") as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, after[-1] + 1))
+        rows = [int(row["epoch"]) for row in csv.DictReader(file)]
+    assert rows == list(range(1, len(rows) + 1))
+    assert len(rows) in (after[-1], after[-1] + 1)  # a process can die between an epoch's row and its line
 
 
 def test_one_process_ends_the_run_as_if_nothing_had_happened(

@@ -23,8 +23,14 @@ from runtime.reproduce.studies import STUDIES
 from runtime.reproduce.study import Case
 
 SAMPLES = 4
-SHAPES = {"fashion-mnist": (1, 8, 8), "cifar10": (3, 32, 32)}
-ONCE = {"ekdaa_fashion": "*", "ekdaa_cifar10": "bp,ekdaa,ekdaa_signum", "dkp_fashion": "*", "dkp_cifar10": "bp,dkp"}
+SHAPES = {"fashion-mnist": (1, 8, 8), "cifar10": (3, 32, 32), "svhn": (3, 32, 32)}
+ONCE = {
+    "ekdaa_fashion": "*",
+    "ekdaa_cifar10": "bp,ekdaa,ekdaa_signum",
+    "dkp_fashion": "*",
+    "dkp_cifar10": "bp,dkp",
+    "ekdaa_svhn": "ekdaa",
+}
 ROWS = [pytest.param(case, id=f"{study}-{case.name}") for study, cases in ONCE.items() for case in STUDIES[study].fitting(cases)]
 
 
