@@ -13,6 +13,7 @@ from torch import Tensor
 from compiler.contract import calling, check_flow, check_tensor
 from compiler.errors import CreditError
 from compiler.flow import Flow
+from compiler.registration import Registry
 from compiler.sites import FLAT, RANDOM, Site
 from wiring import Gradient, Target
 from wiring.spec import Credit
@@ -59,7 +60,7 @@ class Credited:
 
 
 Rule = Callable[[Any, Arrival], Credited]
-CREDITS: dict[type[Credit], Rule] = {}
+CREDITS: Registry[Rule] = Registry("Credit", "a function", CreditError)
 
 
 def crediting(spec: type[Credit]) -> Callable[[Rule], Rule]:
@@ -70,9 +71,7 @@ def crediting(spec: type[Credit]) -> Callable[[Rule], Rule]:
     """
 
     def register(function: Rule) -> Rule:
-        if spec in CREDITS:
-            raise CreditError(f"Credit {spec.__name__} has a function already. Subclass the spec and register that.")
-        CREDITS[spec] = function
+        CREDITS.register(spec, function)
         return function
 
     return register
@@ -84,13 +83,13 @@ def credit(spec: Credit, arrival: Arrival) -> Credited:
     Raises:
         CreditError: the class has no rule, or one that fails or gives something else than fits the site.
     """
-    rule = next((CREDITS[cls] for cls in type(spec).__mro__ if cls in CREDITS), None)
-    if rule is None:
+    owner = CREDITS.owner(spec)
+    if owner is None:
         raise CreditError(f"Credit {type(spec).__name__} has no function. Register one with @crediting({type(spec).__name__}).")
     word = f"Credit {spec.kind!r} at site {arrival.site.name!r}"
     wanted = f"It makes Credited(credit, error, parameters) of a displacement {list(arrival.displacement.value.shape)}."
     with calling(word, wanted, CreditError, (arrival.displacement.value, arrival.h, arrival.z)):
-        done = rule(spec, arrival)
+        done = CREDITS[owner](spec, arrival)
     _check(done, word, arrival)
     return done
 

@@ -19,7 +19,8 @@ from compiler.plasticity import Plastic, Receiver, learning, post
 from compiler.relay import Relay, Sender
 from compiler.synapses import Port, draw, operator
 from wiring import OUTPUT, Edge, Rule, SiteStructure, Wiring, preset
-from wiring.spec import Count, Credit, Fraction, Init, Plasticity, Positive, Synapse
+from wiring.record import Count, Fraction, Positive
+from wiring.spec import Credit, Init, Plasticity, Synapse
 from wiring.topology import Topology
 
 __all__ = [

@@ -7,7 +7,7 @@ from torch import Tensor, fx
 
 from compiler.collectives import arrives, launches
 from compiler.taskgraph import TaskGraph
-from wiring.spec import Positive, Record
+from wiring.record import Positive, Record
 
 
 class Network(Record):

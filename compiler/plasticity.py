@@ -16,9 +16,11 @@ from torch import Tensor
 from compiler.contract import calling, check_flow, check_tensor
 from compiler.errors import EdgeError
 from compiler.flow import Flow
+from compiler.registration import Registry
 from compiler.relay import Sender
 from compiler.synapses import Port
 from wiring import DirectKolenPollack, ErrorKernel, Hebbian, KolenPollack
+from wiring.record import Word
 from wiring.spec import Plasticity
 
 
@@ -99,8 +101,8 @@ def _gradient(value: Tensor, synapse: Tensor, name: str, vector: Tensor | None =
 
 Post = Callable[[Any, Receiver], Flow]
 Rule = Callable[[Any, Plastic], Tensor]
-RULES: dict[type[Plasticity], Rule] = {}
-POSTS: set[type[Plasticity]] = set()
+RULES: Registry[Rule] = Registry("Plasticity", "a function", EdgeError)
+POSTS: set[type[Word]] = set()
 
 
 def learning(spec: type[Plasticity]) -> Callable[[Rule], Rule]:
@@ -111,9 +113,7 @@ def learning(spec: type[Plasticity]) -> Callable[[Rule], Rule]:
     """
 
     def register(function: Rule) -> Rule:
-        if spec in RULES:
-            raise EdgeError(f"Plasticity {spec.__name__} has a function already. Subclass the spec and register that.")
-        RULES[spec] = function
+        RULES.register(spec, function)
         return function
 
     return register
@@ -145,7 +145,7 @@ def learned(spec: Plasticity, edge: Plastic) -> Tensor:
     Raises:
         EdgeError: the class has no rule, or one that fails or gives something else than a gradient.
     """
-    known = _registered(spec)
+    known = RULES.owner(spec)
     if known is None:
         raise EdgeError(
             f"Plasticity {type(spec).__name__} has no function for an edge's own synapse. Register one with @post({type(spec).__name__}) "
@@ -163,13 +163,8 @@ def learned(spec: Plasticity, edge: Plastic) -> Tensor:
 
 def reads_sender(spec: Plasticity) -> bool:
     """Whether a rule may read the sender's activity, so that it waits for it."""
-    known = _registered(spec)
+    known = RULES.owner(spec)
     return known is not None and known not in POSTS
-
-
-def _registered(spec: Plasticity) -> type[Plasticity] | None:
-    """The class, of a plasticity or behind it, that has a rule."""
-    return next((cls for cls in type(spec).__mro__ if cls in RULES), None)
 
 
 def _word(spec: Plasticity, edge: Plastic) -> str:

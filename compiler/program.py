@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-import torch.utils._pytree as pytree
 from torch import Tensor, nn
 
 from compiler.capture import Output
 from compiler.errorgraph import ErrorParameter
-from compiler.errors import CompileError, EdgeError, InputError, LabelError, ScheduleError
+from compiler.errors import CompileError, ScheduleError
 from compiler.example import Inputs, Signature, signature
 from compiler.explain import explain
+from compiler.fitting import check_inputs, check_labels, check_sums, check_synapses
 from compiler.formats import MemoryLayout
 from compiler.lowered import Halves, Lowered
 from compiler.outside import Outside
@@ -101,11 +101,12 @@ class UpdateProgram:
         if known is None and key[0] == self._example:
             known = self._steps[key] = self.probed() if probe else self.lowered
         if known is None:
-            self._check(inputs, y)
+            check_inputs(self.inputs, inputs)
+            check_labels(self.labels, y)
             planned = plan(self.source, inputs, y, sure=True)
-            self._check_synapses(planned)
+            check_synapses(self.error_parameters, planned.errors.parameters)
             known = self._steps[key] = trace(self.source, planned, inputs, y, probe)
-            self._check_sums(known)
+            check_sums(self.lowered.layout.sums, known.layout.sums)
         return known
 
     def halves(self, x: Any) -> Halves:
@@ -119,13 +120,13 @@ class UpdateProgram:
         key = signature(inputs, None, self._modules)
         known = self._halves.get(key)
         if known is None:
-            self._check_inputs(inputs)
+            check_inputs(self.inputs, inputs)
             source = dataclasses.replace(self.source, loss=Outside(), world=None)
             if key == self._unlabelled and isinstance(self.source.loss, Outside):
                 planned = self.plan
             else:
                 planned = plan(source, inputs, None, sure=True)
-                self._check_synapses(planned)
+                check_synapses(self.error_parameters, planned.errors.parameters)
             known = self._halves[key] = trace_halves(source, planned, inputs)
         return known
 
@@ -206,42 +207,6 @@ class UpdateProgram:
 
         return draw(self, path)
 
-    def _check(self, inputs: Inputs, labels: Any) -> None:
-        self._check_inputs(inputs)
-        wanted, found = pytree.tree_leaves(self.labels), pytree.tree_leaves(labels)
-        if len(wanted) != len(found):
-            raise LabelError(
-                f"The program was compiled for {len(wanted)} label tensors and got {len(found)}. Compile with such labels."
-            )
-        for number, (a, b) in enumerate(zip(wanted, found, strict=True)):
-            _same_kind(a, b, "Labels" if len(wanted) == 1 else f"Label tensor {number}", LabelError)
-
-    def _check_inputs(self, inputs: Inputs) -> None:
-        want, got = self.inputs.leaves(), inputs.leaves()
-        if len(want) != len(got):
-            raise InputError(
-                f"The program was compiled for {len(want)} inputs and got {len(got)}. Compile with example=(x, y) of this form."
-            )
-        for number, (a, b) in enumerate(zip(want, got, strict=True)):
-            _same_kind(a, b, f"Input {number}", InputError)
-
-    def _check_sums(self, known: Lowered) -> None:
-        """Processes whose shards have other shapes must put the same into the same buckets."""
-        if known.layout.sums != self.lowered.layout.sums:
-            raise CompileError(
-                "A batch of this shape finishes its updates in another order than the example's, so processes with shards of other shapes "
-                "would sum what does not belong together. Pad all shards to one shape."
-            )
-
-    def _check_synapses(self, planned: Plan) -> None:
-        for name, parameter in planned.errors.parameters.items():
-            own = self.error_parameters.get(name)
-            if own is None or own.shape != parameter.shape:
-                raise EdgeError(
-                    f"A batch of this shape asks for error synapse {name!r} of shape {list(parameter.shape)}, but the program's is "
-                    f"{list(own.shape) if own else 'absent'}. Keep the example's sizes, or use Pointwise() or Kernel(), which fit any."
-                )
-
 
 def verify(program: UpdateProgram, schedule: Schedule) -> None:
     """Prove that a schedule of a program's step computes what the step says, whatever the streams' speeds.
@@ -254,23 +219,6 @@ def verify(program: UpdateProgram, schedule: Schedule) -> None:
     if not isinstance(schedule, Schedule):
         raise ScheduleError(f"A {type(schedule).__name__} cannot be verified. Give a Schedule; Schedule.parse(text) reads one.")
     verify_tasks(program.lowered.tasks, schedule)
-
-
-def _same_kind(want: Any, got: Any, what: str, error: type[Exception]) -> None:
-    if not isinstance(want, Tensor) or not isinstance(got, Tensor):
-        if type(want) is not type(got):
-            raise error(
-                f"{what} is a {type(got).__name__}, but the program was compiled for a {type(want).__name__}. Pass the same kind."
-            )
-        return
-    if want.dtype != got.dtype:
-        raise error(
-            f"{what} has dtype {got.dtype}, but the program was compiled for {want.dtype}. Convert it with .to({want.dtype})."
-        )
-    if want.dim() != got.dim():
-        raise error(
-            f"{what} has shape {list(got.shape)}, but the program was compiled for {want.dim()} axes as in {list(want.shape)}."
-        )
 
 
 def compile(

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from wiring.spec import Record
+from wiring.record import Record
 
 Locking = Literal["update-unlocked", "backward-unlocked", "locked"]
 

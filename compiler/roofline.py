@@ -23,7 +23,7 @@ from compiler.errors import CompileError
 from compiler.measuring import measure
 from compiler.network import LOOPBACK, Network
 from compiler.work import Rate, work
-from wiring.spec import Record
+from wiring.record import Record
 
 VIEW = 0.5  # of a launch: a view computes nothing, but it is a call
 ELEMENTWISE = "elementwise"

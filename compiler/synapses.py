@@ -18,6 +18,7 @@ from torch import Tensor
 from compiler.bypass import resample
 from compiler.errors import EdgeError
 from compiler.formats import inverse
+from compiler.registration import Registry
 from compiler.relay import Relay
 from wiring import ByShape, Channelwise, Dense, GlorotUniform, KaimingUniform, Kernel, Normal, Pointwise, Sparse, Zeros
 from wiring.spec import Init, Synapse
@@ -114,7 +115,7 @@ class Operator(Protocol):
     def transmit(self, spec: Any, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor: ...
 
 
-OPERATORS: dict[type[Synapse], Operator | Relay] = {}
+OPERATORS: Registry[Operator | Relay] = Registry("Synapse", "an operator", EdgeError)
 Class = TypeVar("Class", bound=type)
 
 
@@ -126,21 +127,19 @@ def operator(spec: type[Synapse]) -> Callable[[Class], Class]:
     """
 
     def register(cls: Class) -> Class:
-        if spec in OPERATORS:
-            raise EdgeError(f"Synapse {spec.__name__} has an operator already. Subclass the spec and register that.")
-        OPERATORS[spec] = cls()
+        OPERATORS.register(spec, cls())
         return cls
 
     return register
 
 
 def find_operator(spec: Synapse) -> Operator | Relay:
-    for cls in type(spec).__mro__:
-        if cls in OPERATORS:
-            return OPERATORS[cls]
-    raise EdgeError(
-        f"Synapse {type(spec).__name__} has no transmission operator. Register one with @operator({type(spec).__name__})."
-    )
+    owner = OPERATORS.owner(spec)
+    if owner is None:
+        raise EdgeError(
+            f"Synapse {type(spec).__name__} has no transmission operator. Register one with @operator({type(spec).__name__})."
+        )
+    return OPERATORS[owner]
 
 
 def by_shape(spec: Synapse, source: Port, target: Port) -> Synapse:

@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 from compiler.collectives import arrives
 from compiler.cost import node_flops
 from compiler.effects import elements
-from wiring.spec import Positive, Record
+from wiring.record import Positive, Record
 
 Kind = Literal[
     "nothing", "view", "matmul", "convolution", "elementwise", "reduction", "batch norm", "batch norm backward", "layer norm", "random",

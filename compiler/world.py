@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from wiring.spec import Count, Record
+from wiring.record import Count, Record
 
 FIRST = 2**20
 """Bytes of the first bucket, smaller than the others so that communication starts early."""

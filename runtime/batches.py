@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 from torch.utils.data.distributed import DistributedSampler
 
-from runtime.checkpoint import CheckpointError, Tree
 from runtime.data import Split
 from runtime.distributed.portion import WHOLE, Portion
 from runtime.errors import TrainingError
 from runtime.rng import capture_rng, restore_rng
+from runtime.tree import CheckpointError, Tree
 
 Samples: TypeAlias = Split | Dataset[Any] | DataLoader[Any]
 

@@ -1,139 +1,24 @@
 """A checkpoint: one safetensors file, its tensors in the body and all else as JSON in the header; no pickle.
 
-The header's metadata has one key, ``errorwire``: ``{"format", "kind", "checksum", "tree"}``. A tree is written as JSON
-values for None, bool, int, finite float, str and list, and as an object with one key for the rest:
-``{"tuple": [...]}``, ``{"dict": [[key, value], ...]}``, ``{"tensor": name}``, ``{"float": hex}``.
+The header's metadata has one key, ``errorwire``: ``{"format", "kind", "checksum", "tree"}``; ``runtime.tree`` says how a tree is written.
 """
 
 import json
-import math
 import os
-import struct
-import zlib
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from runtime.files import PLACE, put
-from wiring.errors import ErrorwireError
-
-Tree: TypeAlias = (
-    "bool | int | float | str | torch.Tensor | Sequence[Tree] | Mapping[str, Tree] | Mapping[int, Tree]"
-    " | Mapping[str | int, Tree] | None"
-)
+from runtime.tree import DAMAGE, CheckpointError, Tree, checksum, decode, own_copy, taken_apart
 
 FORMAT = 1
-_KEY = "errorwire"
-_DEEPEST = 100  # levels; further down a tree holds itself, or JSON would run out of stack
-_WIDEST = 2048  # bits; Python may be set to refuse decimal numbers of more than 640 digits
-_MAPPINGS: dict[str, type[dict[Any, Any]]] = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter}
-_WHOLE = {torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64}
-_WHOLE |= {torch.int8, torch.int16, torch.int32, torch.int64}
-_REAL = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2}
-_DTYPES = _WHOLE | _REAL | {torch.complex64}
-_DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError, RuntimeError, MemoryError, struct.error)
-
-
-class CheckpointError(ErrorwireError):
-    """A checkpoint cannot be written, read, or put to use here."""
-
-
-@dataclass
-class _Encoder:
-    """Turns a tree into JSON values and gathers its tensors; refuses what could not come back the same."""
-
-    path: Path
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def encode(self, value: Any, at: tuple[str | int, ...] = ()) -> Any:
-        """``value``, found under the keys ``at``, as JSON. Types count exactly: a subclass would not come back."""
-        kind = type(value)
-        if len(at) > _DEEPEST:
-            self._refuse(at, f"nested deeper than {_DEEPEST} levels (does it hold itself?)")
-        if value is None or kind is bool:
-            return value
-        if kind is int and value.bit_length() <= _WIDEST:
-            return value
-        if kind is float:  # JSON has neither infinities nor nan, and nan has bits of its own
-            return value if math.isfinite(value) else {"float": struct.pack(">d", value).hex()}
-        if kind is str and value.encode("utf-8", "ignore").decode() == value:  # a lone surrogate is no UTF-8
-            return value
-        if kind is torch.Tensor:
-            return {"tensor": self._take(value, at)}
-        if kind is list:
-            return [self.encode(item, (*at, i)) for i, item in enumerate(value)]
-        if kind is tuple:
-            return {"tuple": [self.encode(item, (*at, i)) for i, item in enumerate(value)]}
-        if kind in _MAPPINGS.values():
-            return {kind.__name__: [self._pair(key, item, at) for key, item in value.items()]}
-        self._refuse(at, f"{kind} with lone surrogates" if kind is str else f"{'huge ' if kind is int else ''}{kind}")
-
-    def _pair(self, key: Any, item: Any, at: tuple[str | int, ...]) -> list[Any]:
-        if type(key) not in (str, int):
-            self._refuse(at, f"the key {key!r} of {type(key)}")
-        return [self.encode(key, at), self.encode(item, (*at, key))]
-
-    def _take(self, tensor: torch.Tensor, at: tuple[str | int, ...]) -> str:
-        """File a copy of ``tensor`` (any shape), if it is one that a file can hold; return its name there."""
-        dense = tensor.layout is torch.strided and not tensor.is_nested and tensor.device.type != "meta"
-        if not dense or tensor.dtype not in _DTYPES:
-            self._refuse(at, f"a tensor of {tensor.dtype}, {tensor.layout}, on {tensor.device}")
-        name = _place(at)  # for other readers of safetensors; two places can print alike (keys 0 and "0")
-        while name in self.tensors or name == "__metadata__":
-            name += "'"
-        self.tensors[name] = _own(tensor)
-        return name
-
-    def _refuse(self, at: tuple[str | int, ...], what: str) -> NoReturn:
-        raise CheckpointError(
-            f"Checkpoint '{self.path}' cannot hold {_place(at)}: {what}. It holds plain dense tensors (detach() a "
-            f"Parameter) and None, bool, int, float, str in lists, tuples and dicts with str or int keys: convert it. "
-            f"Nothing was written."
-        )
-
-
-def _place(at: tuple[str | int, ...]) -> str:
-    return ".".join(map(str, at)) or "tree"
-
-
-def _own(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy on the CPU, contiguous, with storage of its own; bits as in ``tensor``, whatever it is a view of."""
-    return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
-
-
-def _decode(node: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
-    """Invert `_Encoder.encode`; ValueError, KeyError and the like where ``node`` is nothing that it wrote."""
-    if isinstance(node, list):
-        return [_decode(item, tensors) for item in node]
-    if not isinstance(node, dict):
-        return node
-    ((tag, content),) = node.items()
-    if tag in _MAPPINGS:
-        return _MAPPINGS[tag]({_decode(key, tensors): _decode(item, tensors) for key, item in content})
-    if tag == "tuple":
-        return tuple(_decode(item, tensors) for item in content)
-    if tag == "tensor":
-        return tensors[content]
-    if tag == "float":
-        return struct.unpack(">d", bytes.fromhex(content))[0]
-    raise ValueError(f"unknown tag {tag!r}")
-
-
-def _checksum(kind: str, tree: Any, tensors: Mapping[str, torch.Tensor]) -> int:
-    """CRC-32 over the JSON tree and the bytes of all tensors: safetensors itself notices only a wrong length."""
-    total = zlib.crc32(json.dumps([kind, tree], allow_nan=False).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), total)
-        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
-    return total
+KEY = "errorwire"
 
 
 def save_tree(path: Path, tree: Tree, kind: str, previous: Path | None = None) -> None:
@@ -148,11 +33,10 @@ def save_tree(path: Path, tree: Tree, kind: str, previous: Path | None = None) -
     Raises:
         CheckpointError: the tree holds something else (told with its place), or the disk refuses.
     """
-    encoder = _Encoder(path)
-    body = encoder.encode(tree)
-    header = {"format": FORMAT, "kind": kind, "checksum": _checksum(kind, body, encoder.tensors), "tree": body}
+    body, tensors = taken_apart(tree, path)
+    header = {"format": FORMAT, "kind": kind, "checksum": checksum(kind, body, tensors), "tree": body}
     try:
-        data = save(encoder.tensors, {_KEY: json.dumps(header, allow_nan=False)})
+        data = save(tensors, {KEY: json.dumps(header, allow_nan=False)})
     except SafetensorError as error:
         raise CheckpointError(
             f"Checkpoint '{path}' does not fit into a safetensors file ({error}): its header holds 100 MB of plain "
@@ -194,19 +78,19 @@ def load_tree(path: Path, kind: str) -> Tree:
         CheckpointError: the file is missing, unreadable, damaged, foreign, of a newer format, or of another kind.
     """
     with _opened(path) as file:
-        text = (file.metadata() or {}).get(_KEY)
+        text = (file.metadata() or {}).get(KEY)
         if text is None:
             raise CheckpointError(
-                f"'{path}' is a safetensors file, but no errorwire checkpoint: it has no '{_KEY}' in its header. "
+                f"'{path}' is a safetensors file, but no errorwire checkpoint: it has no '{KEY}' in its header. "
                 f"Read it with safetensors.torch.load_file and load its tensors into the model yourself."
             )
         header = json.loads(text)
         _check_header(path, header, kind)
         # A copy leaves the mapped file, which another process may change, and is aligned as torch aligns.
-        tensors = {name: _own(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - no iterator
-        if header["checksum"] != _checksum(header["kind"], header["tree"], tensors):
+        tensors = {name: own_copy(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - no iterator
+        if header["checksum"] != checksum(header["kind"], header["tree"], tensors):
             raise ValueError("its checksum does not fit its content")
-        tree: Tree = _decode(header["tree"], tensors)
+        tree: Tree = decode(header["tree"], tensors)
     return tree
 
 
@@ -217,33 +101,8 @@ def kind_of(path: Path) -> str:
         CheckpointError: there is no checkpoint at ``path``.
     """
     with _opened(path) as file:
-        kind = json.loads((file.metadata() or {})[_KEY])["kind"]
+        kind = json.loads((file.metadata() or {})[KEY])["kind"]
     return str(kind)
-
-
-def taken_apart(tree: Tree, path: Path) -> tuple[Any, dict[str, torch.Tensor]]:
-    """A tree as JSON values, and copies of its tensors on the CPU by name: for those who keep the two in different files.
-
-    Raises:
-        CheckpointError: the tree holds what no file can; ``path`` is the checkpoint's in that message.
-    """
-    encoder = _Encoder(path)
-    return encoder.encode(tree), encoder.tensors
-
-
-def put_together(body: Any, tensors: Mapping[str, torch.Tensor], path: Path) -> Tree:
-    """Invert ``taken_apart``.
-
-    Raises:
-        CheckpointError: the two do not belong together; ``path`` is the checkpoint's in that message.
-    """
-    try:
-        tree: Tree = _decode(body, tensors)
-    except _DAMAGE as error:
-        raise CheckpointError(
-            f"Checkpoint '{path}' is damaged: its tree and its tensors do not go together ({error}). Load another checkpoint."
-        ) from error
-    return tree
 
 
 def previous_of(path: Path) -> Path:
@@ -284,7 +143,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise CheckpointError(
             f"Checkpoint '{path}' could not be read ({error}). Give the path of a file that you may read."
         ) from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise CheckpointError(
             f"Checkpoint '{path}' is cut short, damaged, or no safetensors file at all ({error}). errorwire puts "
             f"files in place whole, so suspect the copying or the disk; load another checkpoint."

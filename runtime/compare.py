@@ -18,7 +18,6 @@ from runtime.models import build_model
 from runtime.recipe import Recipe
 from runtime.rehearsal import rehearse
 from runtime.timing import step_times
-from runtime.training import fit
 from runtime.watching import watch
 from wiring import Wiring, parse_wiring
 from wiring.errors import ErrorwireError
@@ -102,19 +101,7 @@ def _trained(row: Row, learner: Learner, data: Data, recipe: Recipe) -> Row:
     torch.manual_seed(recipe.seed)
     row = replace(row, backend=learner.backend)
     try:
-        history = fit(
-            learner,
-            recipe.optimiser(learner),
-            data.train,
-            epochs=recipe.epochs,
-            test=data.test,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            clip_norm=recipe.clip_norm,
-            measure=watch(*_looked_at(data, recipe)),
-            measure_start=True,
-            progress=False,
-        )
+        history = recipe.fit(learner, data, measure=watch(*_looked_at(data, recipe)), measure_start=True, progress=False)
     except ErrorwireError as problem:
         return _failed(row, problem)
     if not math.isfinite(history.last.test_loss or 0.0):

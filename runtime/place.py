@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from runtime.batches import Batches
-from runtime.checkpoint import CheckpointError, Tree, kind_of, load_newest, load_tree, match_tensors, previous_of, save_tree
+from runtime.checkpoint import kind_of, load_newest, load_tree, match_tensors, previous_of, save_tree
 from runtime.distributed.folders import HEAD, clear_shards
 from runtime.distributed.peers import ALONE, Peers
 from runtime.distributed.seeds import seed_process
@@ -20,6 +20,7 @@ from runtime.learner import Learner
 from runtime.measures import Sums
 from runtime.metrics import EpochMetrics, History, Measured
 from runtime.rng import capture_rng, restore_rng
+from runtime.tree import CheckpointError, Tree
 
 KIND = "run"
 OWN = ("mark", "rng")  # of a place, what every process has its own of

@@ -2,17 +2,20 @@
 
 import math
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch.optim import Optimizer
 
 from compiler import UpdateProgram
 from compiler.formats import MemoryLayout
+from runtime.data import Data
 from runtime.errors import TrainingError
 from runtime.executors import executor
 from runtime.learner import Learner
+from runtime.metrics import History
 from runtime.optimizers import OPTIMIZERS, build_optimizer
+from runtime.training import fit
 
 DTYPES = {"bf16": torch.bfloat16}
 LARGEST_SEED = 2**63 - 1
@@ -81,6 +84,20 @@ class Recipe:
     def optimiser(self, learner: Learner) -> Optimizer:
         """One over all that the learner learns; its error synapses with their own rate, if there is one."""
         return build_optimizer(learner, self._text(self.lr), None if self.error_lr is None else self._text(self.error_lr))
+
+    def fit(self, learner: Learner, data: Data, **kept: Any) -> History:
+        """Train a learner on a data set by the recipe, tested behind every epoch; ``kept``: what else ``fit`` takes."""
+        return fit(
+            learner,
+            self.optimiser(learner),
+            data.train,
+            epochs=self.epochs,
+            test=data.test,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            clip_norm=self.clip_norm,
+            **kept,
+        )
 
     def _text(self, lr: float) -> str:
         settings = {"lr": lr, "momentum": self.momentum, "weight_decay": self.weight_decay}

@@ -5,7 +5,11 @@ from typing import Any
 
 import torch
 
+from runtime.data import Split
+from runtime.errors import TrainingError
 from runtime.learner import Learner
+from runtime.measures import device_of, moved
+from wiring.errors import ErrorwireError
 
 
 def rehearse(learner: Learner, x: Any, y: Any) -> None:
@@ -19,3 +23,22 @@ def rehearse(learner: Learner, x: Any, y: Any) -> None:
         learner.learn(x, y)
     learner.load_state_dict(before)
     learner.zero_grad(set_to_none=True)
+
+
+def rehearse_last(learner: Learner, split: Split, batch_size: int) -> None:
+    """Rehearse the last batch of an epoch too where it is smaller than the others: BatchNorm, for one, takes no single sample.
+
+    Raises:
+        TrainingError: the learner takes no batch of that size.
+    """
+    left = len(split.y) % batch_size
+    if not left or left == len(split.y):
+        return
+    try:
+        rehearse(learner, *moved((split.x[:left], split.y[:left]), device_of(learner)))
+    except ErrorwireError as problem:
+        raise TrainingError(
+            f"The last batch of an epoch has {left} {'sample' if left == 1 else 'samples'}: {len(split.y)} training images in "
+            f"batches of {batch_size}. A step on so small a batch fails, though one on a whole batch does not ({problem}) "
+            "Choose another --batch-size or --limit."
+        ) from problem

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from runtime.checkpoint import CheckpointError, Tree
+from runtime.tree import CheckpointError, Tree
 
 _KEYS = 624  # numbers that a Mersenne Twister keeps
 

@@ -11,7 +11,6 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from compiler.signal import sums
 from runtime.batches import Batches, pair
-from runtime.checkpoint import Tree
 from runtime.distributed.digests import check_plans, check_states
 from runtime.distributed.errors import PeerLost
 from runtime.distributed.loss import noticing
@@ -27,6 +26,7 @@ from runtime.place import Place, RunFile
 from runtime.progress import Display
 from runtime.request import Request
 from runtime.rng import capture_rng, restore_rng
+from runtime.tree import Tree
 
 
 class Run:

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 
 import pytest
+import torch
 
 CACHE = "ERRORWIRE_CACHE"
 OWN = pytest.StashKey[str]()
@@ -19,3 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if OWN in config.stash:
         shutil.rmtree(config.stash[OWN], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test begins with the same random numbers, whichever ran before it."""
+    torch.manual_seed(0)

@@ -17,6 +17,7 @@ from wiring.presets import (
     sparse_dfa,
     weight_mirror,
 )
+from wiring.record import InvalidWiring
 from wiring.registry import PRESETS, all_presets, parse_wiring, preset
 from wiring.spec import (
     ByShape,
@@ -30,7 +31,6 @@ from wiring.spec import (
     GlorotUniform,
     Gradient,
     Hebbian,
-    InvalidWiring,
     KaimingUniform,
     Kernel,
     KolenPollack,

@@ -9,7 +9,7 @@ from typing import TypeVar
 from wiring import presets
 from wiring.errors import OptionError, WiringError
 from wiring.plugins import load_plugins
-from wiring.spec import InvalidWiring, same_definition
+from wiring.record import InvalidWiring, same_definition
 from wiring.text import Option, parse_call
 from wiring.wiring import Rule, Wiring
 

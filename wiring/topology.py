@@ -13,7 +13,8 @@ import networkx as nx
 from pydantic import Field, SerializeAsAny
 
 from wiring.match import fits_any
-from wiring.spec import Count, Plasticity, Record, Synapse, Word
+from wiring.record import Count, Record, Word
+from wiring.spec import Plasticity, Synapse
 
 OUTPUT = "output"
 

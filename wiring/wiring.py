@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
 
 from wiring.match import fits_any
+from wiring.record import InvalidWiring, Positive, Record, describe
 from wiring.spec import (
     Credit,
     DirectKolenPollack,
@@ -14,16 +15,12 @@ from wiring.spec import (
     Frozen,
     Gradient,
     Hebbian,
-    InvalidWiring,
     KolenPollack,
     Mirror,
     NoiseMirror,
     Plasticity,
-    Positive,
-    Record,
     Sites,
     Synapse,
-    describe,
 )
 from wiring.topology import Direct, Recursive, Silent, Topology
 

@@ -1,7 +1,16 @@
 """The table of presets, read off the records that they return."""
 
 from wiring import PRESETS, Wiring
-from wiring.spec import ByShape, Frozen, Gradient, Hebbian, Mirror, Plasticity, Synapse, Target
+from wiring.spec import (
+    ByShape,
+    Frozen,
+    Gradient,
+    Hebbian,
+    Mirror,
+    Plasticity,
+    Synapse,
+    Target,
+)
 from wiring.topology import Silent
 
 SIGNALS = {"error": "error", "sign": "sign of the error", "target": "target"}

@@ -11,6 +11,7 @@ from runtime.data.cifar_pickle import read_pickled
 from runtime.data.record import Data, DataError, Split, find_folder, read_bytes, split_of
 
 Bytes = npt.NDArray[np.uint8]
+Scale = tuple[tuple[float, float, float], tuple[float, float, float]]
 Reader = Callable[[Path, int], tuple[Bytes, npt.NDArray[np.int64]]]
 
 # Images in each of the original files.
@@ -18,9 +19,8 @@ PER_FILE = 10_000
 PIXELS = 3 * 32 * 32
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST = ("test_batch",)
-# Of the 50000 training images, per channel, after scaling to [0, 1].
-MEAN = (0.4914, 0.4822, 0.4465)
-DEVIATION = (0.2470, 0.2435, 0.2616)
+# Of the 50000 training images, per channel, after scaling to [0, 1]: mean and deviation.
+SCALE = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 
 def load_cifar10(name: str, folder: Path) -> Data:
@@ -41,7 +41,7 @@ def load_cifar10(name: str, folder: Path) -> Data:
     ending, reader = (".bin", read_binary) if binary else ("", read_pickled)
     train = _split([found / f"{stem}{ending}" for stem in TRAIN], reader)
     test = _split([found / f"{stem}{ending}" for stem in TEST], reader)
-    return Data(name, normalised(train), normalised(test), classes=10)
+    return Data(name, normalised(train, SCALE), normalised(test, SCALE), classes=10)
 
 
 def _split(paths: list[Path], reader: Reader) -> Split:
@@ -50,15 +50,15 @@ def _split(paths: list[Path], reader: Reader) -> Split:
     return split_of(images, np.concatenate([labels for _, labels in parts]))
 
 
-def normalised(split: Split) -> Split:
+def normalised(split: Split, scale: Scale) -> Split:
     """Images ``[N, 3, H, W]`` in [0, 1] less the channel's mean, over its deviation; changed in place."""
-    mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in scale)
     split.x.sub_(mean).div_(deviation)
     return split
 
 
-def read_binary(path: Path, count: int) -> tuple[Bytes, npt.NDArray[np.int64]]:
-    """The ``count`` records of a ``.bin`` file, each one byte of label and 3072 of red, green and blue pixels.
+def read_binary(path: Path, count: int, labels: int = 1) -> tuple[Bytes, npt.NDArray[np.int64]]:
+    """The ``count`` records of a ``.bin`` file, each ``labels`` bytes, of which the last one counts, and 3072 of red, green and blue pixels.
 
     Returns:
         Images ``[count, 3072]`` and labels ``[count]``.
@@ -66,12 +66,11 @@ def read_binary(path: Path, count: int) -> tuple[Bytes, npt.NDArray[np.int64]]:
     Raises:
         DataError: the file has another length.
     """
-    content = read_bytes(path)
-    if len(content) != count * (1 + PIXELS):
-        state = "cut short" if len(content) < count * (1 + PIXELS) else "too long"
+    content, wanted = read_bytes(path), count * (labels + PIXELS)
+    if len(content) != wanted:
         raise DataError(
-            f"File {path} is {state}: {len(content)} bytes, but {count} images of CIFAR-10 "
-            f"with their labels make {count * (1 + PIXELS)}. Fetch the file again."
+            f"File {path} is {'cut short' if len(content) < wanted else 'too long'}: {len(content)} bytes, but {count} images with "
+            f"their labels make {wanted}. Fetch the file again."
         )
-    records = np.frombuffer(content, np.uint8).reshape(count, 1 + PIXELS)
-    return records[:, 1:], records[:, 0].astype(np.int64)
+    records = np.frombuffer(content, np.uint8).reshape(count, labels + PIXELS)
+    return records[:, labels:], records[:, labels - 1].astype(np.int64)

@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
-import torch
+from runtime.data.cifar import normalised, read_binary
+from runtime.data.record import Data, Split, find_folder, split_of
 
-from runtime.data.record import Data, DataError, Split, find_folder, read_bytes, split_of
-
-PIXELS = 3 * 32 * 32
 FILES = {"train.bin": 50_000, "test.bin": 10_000}
-# Of the 50000 training images, per channel, after scaling to [0, 1].
-MEAN = (0.5071, 0.4865, 0.4409)
-DEVIATION = (0.2673, 0.2564, 0.2762)
+# Of the 50000 training images, per channel, after scaling to [0, 1]: mean and deviation.
+SCALE = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 
 
 def load_cifar100(name: str, folder: Path) -> Data:
@@ -32,16 +28,5 @@ def load_cifar100(name: str, folder: Path) -> Data:
 
 
 def _split(path: Path, count: int) -> Split:
-    """The ``count`` records of a file: a byte of coarse label, one of fine label, and 3072 of red, green and blue pixels."""
-    content = read_bytes(path)
-    if len(content) != count * (2 + PIXELS):
-        state = "cut short" if len(content) < count * (2 + PIXELS) else "too long"
-        raise DataError(
-            f"File {path} is {state}: {len(content)} bytes, but {count} images of CIFAR-100 with their labels make "
-            f"{count * (2 + PIXELS)}. Fetch the file again."
-        )
-    records = np.frombuffer(content, np.uint8).reshape(count, 2 + PIXELS)
-    split = split_of(records[:, 2:].reshape(-1, 3, 32, 32), records[:, 1].astype(np.int64))
-    mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
-    split.x.sub_(mean).div_(deviation)
-    return split
+    images, labels = read_binary(path, count, labels=2)  # the coarse one first
+    return normalised(split_of(images.reshape(-1, 3, 32, 32), labels), SCALE)

@@ -7,7 +7,7 @@ from http.client import HTTPException
 
 import numpy as np
 
-from runtime.data.cifar import normalised
+from runtime.data.cifar import SCALE, normalised
 from runtime.data.record import Data, DataError, Split, split_of
 
 
@@ -60,4 +60,4 @@ def load_openml(name: str) -> Data:
 
 
 def _colour_normalised(split: Split) -> Split:
-    return normalised(split) if split.x.shape[1] == 3 else split
+    return normalised(split, SCALE) if split.x.shape[1] == 3 else split

@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runtime.checkpoint import CheckpointError, load_tree, previous_of
+from runtime.checkpoint import load_tree, previous_of
+from runtime.tree import CheckpointError
 
 HEAD, SHARD = "run in shards", "shard"
 FOLDERS = re.compile(r"shards-[0-9a-f]{16}")

@@ -15,10 +15,10 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from runtime.checkpoint import CheckpointError, Tree, put_together, taken_apart
 from runtime.distributed.folders import HEAD, clear_shards, new_folder
 from runtime.distributed.peers import Peers
 from runtime.distributed.storage import ShardReader, ShardWriter
+from runtime.tree import CheckpointError, Tree, put_together, taken_apart
 
 
 def save_shards(path: Path, tree: Mapping[str, Tree], own: Tree, peers: Peers) -> None:

@@ -14,9 +14,10 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner, SavePlan
 from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, WriteResult
 from torch.futures import Future
 
-from runtime.checkpoint import CheckpointError, Tree, load_tree, previous_of, save_tree
+from runtime.checkpoint import load_tree, previous_of, save_tree
 from runtime.distributed.folders import FOLDERS, HEAD, SHARD, shard_file
 from runtime.distributed.peers import Peers
+from runtime.tree import CheckpointError, Tree
 
 
 class ShardWriter(StorageWriter):

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from compiler.synapses import draw
 from runtime.models.layers import LocallyConnected2d
 from wiring.errors import OptionError
-from wiring.spec import Init, InvalidWiring
+from wiring.record import InvalidWiring
+from wiring.spec import Init
 from wiring.text import parse_call
 
 CHOICES = "zeros, kaiming_uniform, glorot_uniform or normal:std=0.05"

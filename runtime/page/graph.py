@@ -9,7 +9,7 @@ from compiler.errorgraph import ErrorEdge
 from runtime.page.folding import folded
 from runtime.page.geometry import style_entries, view
 from wiring import OUTPUT, Mirror
-from wiring.spec import Record, Word
+from wiring.record import Record, Word
 
 SIGNALS = {
     "error": "The output sends its error `e = N dloss/dv`.",

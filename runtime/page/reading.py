@@ -8,12 +8,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from runtime.checkpoint import CheckpointError
 from runtime.metrics import EpochMetrics, History
 from runtime.page.errors import ReportError
 from runtime.page.record import Shown
 from runtime.place import history_of, read_run
 from runtime.training import CHECKPOINT
+from runtime.tree import CheckpointError
 
 PAGE = "report.html"
 WHOLE = ("epoch", "step")

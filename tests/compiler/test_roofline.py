@@ -17,7 +17,7 @@ from compiler.measuring import measure
 from compiler.roofline import Roofline
 from compiler.suite import samples
 from compiler.work import Rate, work
-from wiring.spec import InvalidWiring
+from wiring.record import InvalidWiring
 
 CPU = torch.device("cpu")
 LAUNCH = 1e-6

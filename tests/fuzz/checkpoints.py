@@ -16,8 +16,9 @@ from safetensors.torch import load, save
 from compiler import compile
 from runtime import Learner, fit
 from runtime.batches import batches_of
-from runtime.checkpoint import _KEY, FORMAT, CheckpointError, _checksum, _Encoder, load_tree
+from runtime.checkpoint import FORMAT, KEY, load_tree
 from runtime.place import KIND, RunFile
+from runtime.tree import CheckpointError, checksum, taken_apart
 from wiring import dkp
 
 X, Y = torch.linspace(-1, 1, 72).reshape(12, 6), torch.arange(12) % 4
@@ -46,7 +47,7 @@ GOOD = _run_bytes()
 LENGTH = struct.unpack("<Q", GOOD[:8])[0]
 HEADER = json.loads(GOOD[8 : 8 + LENGTH])
 BODY = GOOD[8 + LENGTH :]
-OURS = json.loads(HEADER["__metadata__"][_KEY])
+OURS = json.loads(HEADER["__metadata__"][KEY])
 NAMES = sorted(name for name in HEADER if name != "__metadata__")
 TENSORS = load(GOOD)
 
@@ -58,14 +59,14 @@ def _with_header(header: Any) -> bytes:
 
 def _with_ours(ours: Any) -> bytes:
     """With other metadata of errorwire's, as it stands."""
-    return _with_header({**HEADER, "__metadata__": {_KEY: json.dumps(ours)}})
+    return _with_header({**HEADER, "__metadata__": {KEY: json.dumps(ours)}})
 
 
 def _encoded(tree: Any) -> bytes:
     """A checkpoint with a good checksum around any JSON tree."""
     try:
-        header = {"format": FORMAT, "kind": KIND, "checksum": _checksum(KIND, tree, TENSORS), "tree": tree}
-        return save(TENSORS, {_KEY: json.dumps(header)})
+        header = {"format": FORMAT, "kind": KIND, "checksum": checksum(KIND, tree, TENSORS), "tree": tree}
+        return save(TENSORS, {KEY: json.dumps(header)})
     except (ValueError, SafetensorError, RecursionError):
         return GOOD[:-1]
 
@@ -130,4 +131,4 @@ def check(example: tuple[bytes, bool]) -> str:
 
 
 def _encode(tree: Any) -> Any:
-    return json.loads(json.dumps(_Encoder(Path()).encode(tree)))
+    return json.loads(json.dumps(taken_apart(tree, Path())[0]))

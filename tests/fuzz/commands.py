@@ -164,7 +164,7 @@ def _light(compiling: bool) -> Iterator[None]:
         for draw in ("kaiming_uniform_", "uniform_", "normal_", "trunc_normal_", "kaiming_normal_", "xavier_uniform_"):
             stack.enter_context(mock.patch(f"torch.nn.init.{draw}", lambda tensor, *_, **__: tensor))
         stack.enter_context(mock.patch.dict(DATA_SETS, digits=lambda *_: DIGITS))
-        for place in ("runtime.jobs.fit", "runtime.compare.fit", "runtime.compare.step_times", "runtime.measure_timeline"):
+        for place in ("runtime.recipe.fit", "runtime.compare.step_times", "runtime.measure_timeline"):
             stack.enter_context(mock.patch(place, _stopped))
         stack.enter_context(mock.patch("runtime.reproduce.engine.Run.work", _stopped))
         if not compiling:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from compiler import compile
 from wiring import PRESETS, Wiring, parse_wiring
 from wiring.errors import ErrorwireError
-from wiring.spec import Word
+from wiring.record import Word
 
 COMPILED = 20
 """One accepted wiring in so many is compiled: those that draw ``TURN``, a number that Hypothesis does not prefer."""

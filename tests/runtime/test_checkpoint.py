@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch.optim import lr_scheduler
 
-from runtime import checkpoint
-from runtime.checkpoint import CheckpointError, load_tree, match_tensors, save_tree
+from runtime import checkpoint, tree
+from runtime.checkpoint import load_tree, match_tensors, save_tree
 from runtime.rng import capture_rng, restore_rng
+from runtime.tree import CheckpointError
 
-DTYPES = sorted(checkpoint._DTYPES, key=str)
+DTYPES = sorted(tree._DTYPES, key=str)
 VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "plain": lambda t: t,
     "transposed": lambda t: t.transpose(0, -1) if t.dim() else t,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import runtime.jobs
+import runtime.recipe
 from compiler import UpdateProgram
 from runtime.cli import app
 from runtime.models import MODELS
@@ -273,7 +273,7 @@ def interrupted(original: Callable[..., object]) -> Callable[..., object]:
 
 
 def test_ctrl_c_says_where_the_checkpoint_lies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.jobs, "fit", interrupted(runtime.jobs.fit))
+    monkeypatch.setattr(runtime.recipe, "fit", interrupted(runtime.recipe.fit))
     line = ended(run("train", *QUICK, "--wiring", "dfa", "--folder", "one"), 130).stderr.strip()
     assert line.startswith("Interrupted: the checkpoint lies in 'one/checkpoint.safetensors'.")
     assert "--folder one --resume" in line

@@ -134,7 +134,7 @@ def test_without_a_folder_openml_is_asked(monkeypatch: pytest.MonkeyPatch, name:
     assert (data.train.y.tolist(), data.test.y.tolist()) == ([0, 1, 2], [3, 4])
     pixels = torch.from_numpy(table[:3]).float().reshape(3, *shape) / 255
     if shape[0] == 3:
-        pixels = (pixels - torch.tensor(cifar.MEAN)[:, None, None]) / torch.tensor(cifar.DEVIATION)[:, None, None]
+        pixels = (pixels - torch.tensor(cifar.SCALE[0])[:, None, None]) / torch.tensor(cifar.SCALE[1])[:, None, None]
     torch.testing.assert_close(data.train.x, pixels)
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from runtime.batches import batches_of
-from runtime.checkpoint import CheckpointError, previous_of, save_tree, taken_apart
+from runtime.begun import begun_by
+from runtime.checkpoint import previous_of, save_tree
 from runtime.distributed import ALONE, DivergedRanks, PeerLost, Peers, Portion, RendezvousError, joining
 from runtime.distributed.digests import check_same
 from runtime.distributed.folders import clear_shards
@@ -25,8 +26,8 @@ from runtime.distributed.joining import joined, launch, refuse_company
 from runtime.distributed.loss import is_broken, noticing
 from runtime.distributed.shards import load_shards
 from runtime.distributed.storage import ShardWriter
-from runtime.jobs import begun_by
 from runtime.place import read_run
+from runtime.tree import CheckpointError, taken_apart
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 

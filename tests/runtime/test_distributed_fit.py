@@ -11,8 +11,9 @@ import torch
 from distributed_case import CASES, STOP, free_port, learner_of, process, sets, state, stopped, trained
 
 from runtime import History
-from runtime.checkpoint import CheckpointError, load_tree
+from runtime.checkpoint import load_tree
 from runtime.place import read_run
+from runtime.tree import CheckpointError
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 

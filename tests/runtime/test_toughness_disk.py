@@ -16,10 +16,11 @@ from toughness_case import CHECKPOINT, Training, in_child, state
 from training_case import raising
 
 from runtime import TrainingError, claim
-from runtime.checkpoint import CheckpointError, previous_of, save_tree
+from runtime.checkpoint import previous_of, save_tree
 from runtime.claim import LOCK, claimed
 from runtime.files import FileError, write_whole
 from runtime.metrics import MetricsFile
+from runtime.tree import CheckpointError
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from training_case import DATA, SIZE, Chain, Noisy, flat, fresh, optimizer_of, raising
 
 from runtime import Learner, TrainingError, fit
-from runtime.checkpoint import CheckpointError, save_tree
+from runtime.checkpoint import save_tree
+from runtime.tree import CheckpointError
 from wiring import dfa, kp
 
 

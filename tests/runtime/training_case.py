@@ -47,12 +47,13 @@ def compiled(
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Learner, dict[str, Tensor]]:
     """A learner, which takes long to make, and the state it began with. ``rich``: with batch norm and dropout."""
-    torch.manual_seed(seed)
-    between = [nn.BatchNorm1d(width), nn.Tanh(), nn.Dropout(0.2), nn.Linear(width, 12)] if rich else []
-    layers = [nn.Flatten(), nn.Linear(64, width), *between, nn.Tanh(), nn.Linear(12 if rich else width, 10)]
-    example = DATA.train.x[:SIZE].to(dtype), DATA.train.y[:SIZE]
-    learner = Learner(compile(kind(*layers).to(dtype), wiring, example), seed=seed)
-    return learner, {name: value.clone() for name, value in learner.state_dict().items()}
+    with torch.random.fork_rng(devices=[]):  # only the first call draws: the caller's generator must not tell
+        torch.manual_seed(seed)
+        between = [nn.BatchNorm1d(width), nn.Tanh(), nn.Dropout(0.2), nn.Linear(width, 12)] if rich else []
+        layers = [nn.Flatten(), nn.Linear(64, width), *between, nn.Tanh(), nn.Linear(12 if rich else width, 10)]
+        example = DATA.train.x[:SIZE].to(dtype), DATA.train.y[:SIZE]
+        learner = Learner(compile(kind(*layers).to(dtype), wiring, example), seed=seed)
+        return learner, {name: value.clone() for name, value in learner.state_dict().items()}
 
 
 def fresh(wiring: Wiring | None = None, seed: int = 0, rich: bool = False, **other: Any) -> Learner:
