@@ -1,4 +1,4 @@
-"""Who waits for whom and who reads whose weights: reachability in the traced step, no special cases."""
+"""Who waits for whom and who reads whose weights: reachability in the traced step."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,12 +16,10 @@ class Reach:
 
     def __init__(self, lowered: Lowered) -> None:
         self.graph = lowered.module.graph
-        output = next(node for node in self.graph.nodes if node.op == "output")
-        results: list[fx.Node] = list(output.args[0])
-        layout = lowered.layout
-        self.credits = dict(zip(layout.credits, results[len(results) - len(layout.credits) :], strict=True))
-        self.updates = dict(zip(layout.gradients, results[3 : 3 + len(layout.gradients)], strict=True))
-        placeholders = [node for node in self.graph.nodes if node.op == "placeholder"]
+        layout, results = lowered.layout, lowered.results
+        self.credits = dict(zip(layout.credits, results.credits, strict=True))
+        self.updates = dict(zip(layout.gradients, results.updates, strict=False))
+        placeholders = self.graph.find_nodes(op="placeholder")
         self._parameters = dict(zip(placeholders, layout.parameters, strict=False))
         self._behind = {site: ancestors([node]) for site, node in self.credits.items()}
         self._weights = self._data_free()

@@ -33,7 +33,7 @@ class Backward:
         self.neutral = neutral
         self.displacement: dict[str, Flow] = {}
         self._arrivals: dict[fx.Node, dict[Purposes, Flow]] = {}
-        self._through = errors.parts.hearers()
+        self._through = errors.parts.hearers
         self._done: set[str] = set()
         self._mirrors: dict[tuple[Mirror, str], Tensor | None] = {}
         self._readings: dict[str, set[str]] = {}

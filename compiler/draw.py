@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING
 from compiler.drawing.diagram import Diagram, diagram
 from compiler.drawing.dot import dot
 from compiler.drawing.paint import png, svg
-from wiring.errors import ErrorwireError
+from compiler.errors import DrawError
 
 if TYPE_CHECKING:
     from compiler.program import UpdateProgram
 
 WRITERS: dict[str, Callable[[Diagram], bytes]] = {".svg": svg, ".png": png, ".dot": dot}
-
-
-class DrawError(ErrorwireError):
-    """A picture cannot be written where, or as what, it shall be."""
 
 
 def draw(program: "UpdateProgram", path: str | Path) -> Path:

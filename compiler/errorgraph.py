@@ -67,7 +67,7 @@ class ErrorGraph:
         """The node of a site's value, or of the output's pre-activation."""
         if site != OUTPUT:
             return self.sites[site].z
-        return next(region.head for region in self.parts.regions.values() if region.name == OUTPUT)
+        return self.parts.output.head
 
     def local_way(self, site: str) -> Way:
         """How credit runs through a site's own region: over mirrored weights under a mirror rule."""
@@ -77,7 +77,7 @@ class ErrorGraph:
 
     def path_weights(self, source: str, target: str) -> list[str]:
         """The forward parameters on the way from ``target``'s value to ``source``, junctions on the way included."""
-        through = self.parts.hearers()
+        through = self.parts.hearers
         readers = [r for r in self.parts.regions.values() if self.sites[target].z in r.cuts and source in through[r.name]]
         found: dict[str, None] = {}
         while readers:

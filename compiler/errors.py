@@ -4,7 +4,7 @@ from wiring.errors import ErrorwireError
 
 
 class CompileError(ErrorwireError):
-    """Base class of everything that ``compile`` raises on purpose."""
+    """Base class of what keeps a model and a wiring from being compiled together."""
 
 
 class CaptureError(CompileError):
@@ -33,6 +33,10 @@ class LossError(CompileError):
 
 class ScheduleError(CompileError):
     """A schedule cannot be read, cannot be made, or breaks an order that the program needs."""
+
+
+class DrawError(ErrorwireError):
+    """A picture cannot be written where, or as what, it shall be."""
 
 
 class LabelError(ErrorwireError):

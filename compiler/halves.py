@@ -12,7 +12,7 @@ from torch import fx
 from compiler.analysis import ancestors
 from compiler.dataflow import op_name
 from compiler.effects import effects, picks
-from compiler.lowered import Layout
+from compiler.lowered import Layout, results_of
 from compiler.taskgraph import RANDOM
 
 TRAINS = {"native_batch_norm_backward": 7, "cudnn_batch_norm_backward": None}
@@ -38,10 +38,9 @@ class Cut:
 
 def cut(graph: fx.Graph, layout: Layout) -> Cut:
     """Cut a step whose labels, its last two inputs, are the output's gradient and the target."""
-    results: list[fx.Node] = list(next(node for node in graph.nodes if node.op == "output").args[0])
-    taught = len(layout.gradients) + len(layout.error_gradients)
-    updates, ahead = results[3 : 3 + taught], [results[1], *results[3 + taught :]]
-    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    results = layout.by_kind(results_of(graph))
+    updates, ahead = list(results.updates), [results.output, *results.new_buffers]
+    placeholders = graph.find_nodes(op="placeholder")
     before = _with_overwriting(graph, ancestors(ahead))
     before |= {node for node in graph.nodes if picks(node) and node.args[0] in before}
     behind = ancestors(updates) - before
@@ -95,7 +94,7 @@ def _memory(node: fx.Node) -> int:
 
 def _own(graph: fx.Graph, node: fx.Node) -> fx.Node:
     """A copy of a value, in memory of its own."""
-    with graph.inserting_before(next(node for node in graph.nodes if node.op == "output")):
+    with graph.inserting_before(graph.output_node()):
         copy = graph.call_function(torch.ops.aten.clone.default, (node,))
     copy.meta = {**node.meta, "val": node.meta["val"].clone()}
     return copy
@@ -104,7 +103,7 @@ def _own(graph: fx.Graph, node: fx.Node) -> fx.Node:
 def _part(graph: fx.Graph, nodes: set[fx.Node], given: list[fx.Node], results: list[fx.Node]) -> Half:
     """A copy of some nodes over those of the step's inputs that they read, then over values that are given."""
     part, values = fx.Graph(), dict[fx.Node, fx.Node]()
-    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    placeholders = graph.find_nodes(op="placeholder")
     read = {source for node in nodes for source in node.all_input_nodes} | {*results}
     own = [node for node in placeholders if node in read and node not in given]
     for node in [*own, *given]:

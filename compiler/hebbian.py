@@ -18,7 +18,7 @@ def check_hebbian(captured: Capture, flow: Dataflow, parts: Partition, rules: Ma
     Raises:
         CreditError: naming both and the ways out.
     """
-    through = parts.hearers()
+    through = parts.hearers
     for region in parts.regions.values():
         strict = [site for site in sorted(through[region.name]) if site != OUTPUT and rules[site].update == "hebbian"]
         for node in region.nodes if strict else ():

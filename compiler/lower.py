@@ -44,7 +44,7 @@ def lower(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bool
     reuse_memory(module.graph)
     module.graph.lint()
     module.recompile()
-    placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+    placeholders = module.graph.find_nodes(op="placeholder")
     places = [place for place, leaf in enumerate(pytree.tree_leaves(labels)) if isinstance(leaf, Tensor)]
     end = len(placeholders) - (plan.world is not None)
     labelled = {node: place for place, node in zip(places, placeholders[end - len(places) : end], strict=True)}

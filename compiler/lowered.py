@@ -1,8 +1,9 @@
 """What lowering gives: a traced step, or its two halves around a loss outside, with the order of its inputs and results."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import fx
@@ -12,6 +13,23 @@ from compiler.signal import ClassLabels
 from compiler.taskgraph import TaskGraph
 from compiler.tasks import task_graph
 from compiler.world import World
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ByKind(Generic[T]):
+    """What a traced step gives, tensors or the nodes that compute them, each kind in the order of its names in the layout.
+
+    ``updates``: of gradients, then of error gradients.
+    """
+
+    loss: T
+    output: T
+    discrepancy: T
+    updates: Sequence[T]
+    new_buffers: Sequence[T]
+    credits: Sequence[T]
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,23 @@ class Layout:
     credits: tuple[str, ...] = ()
     sums: tuple[tuple[str, ...], ...] = ()
 
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """What the updates belong to."""
+        return self.gradients + self.error_gradients
+
+    def by_kind(self, results: Sequence[T]) -> ByKind[T]:
+        """A step's results by kind."""
+        loss, output, discrepancy, *_ = results
+        updates = 3 + len(self.gradients) + len(self.error_gradients)
+        buffers = updates + len(self.new_buffers)
+        return ByKind(loss, output, discrepancy, results[3:updates], results[updates:buffers], results[buffers:])
+
+
+def results_of(graph: fx.Graph) -> list[fx.Node]:
+    """The nodes that compute a traced step's results."""
+    return list(graph.output_node().args[0])  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
@@ -48,6 +83,11 @@ class Lowered:
     labels: Any
     batch: int = 0
     world: World | None = None
+
+    @property
+    def results(self) -> ByKind[fx.Node]:
+        """The nodes that compute its results, by kind."""
+        return self.layout.by_kind(results_of(self.module.graph))
 
     @property
     def device(self) -> torch.device:
@@ -80,8 +120,8 @@ class Halves:
     @cached_property
     def target_dtype(self) -> torch.dtype:
         """Of the target as it was traced: that of the output without mixed precision, as a learner's."""
-        placeholders = [node for node in self.backward.module.graph.nodes if node.op == "placeholder"]
-        dtype: torch.dtype = placeholders[-1].meta["val"].dtype
+        target = self.backward.module.graph.find_nodes(op="placeholder")[-1]
+        dtype: torch.dtype = target.meta["val"].dtype
         return dtype
 
     @cached_property

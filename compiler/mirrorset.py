@@ -33,7 +33,7 @@ class MirrorSet:
     _taught: set[fx.Node] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        through = self.parts.hearers()
+        through = self.parts.hearers
         for region in self.parts.regions.values():
             arriving = self._arriving(region, through[region.name])
             readers = [self.rules[reader] for reader in sorted(through[region.name])]

@@ -7,6 +7,7 @@ the region behind it, so that each region runs its backward pass once, whatever 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import networkx as nx
 import torch
@@ -44,6 +45,12 @@ class Partition:
     z_site: dict[fx.Node, Site]
     phi: dict[fx.Node, Site]
 
+    @property
+    def output(self) -> Region:
+        """The region that computes the output's pre-activation."""
+        return next(region for region in self.regions.values() if region.name == OUTPUT)
+
+    @cached_property
     def hearers(self) -> dict[str, set[str]]:
         """For each region, the sites (or ``output``) whose credit runs through it: itself, or behind a junction its readers."""
         through: dict[str, set[str]] = {}
@@ -59,7 +66,7 @@ class Partition:
         """Sites and the output, an arrow where a value flows from one to the next without passing a third."""
         graph = nx.DiGraph()
         graph.add_nodes_from(region.name for region in self.regions.values() if region.site or region.name == OUTPUT)
-        through = self.hearers()
+        through = self.hearers
         for region in self.regions.values():
             for cut in region.cuts:
                 if cut in self.z_site:

@@ -1,4 +1,4 @@
-"""compile(): the passes in order."""
+"""From a model and a wiring to a plan and a traced step: the passes in order."""
 
 import warnings
 from collections.abc import Callable
@@ -146,7 +146,7 @@ def trainable(model: nn.Module, wiring: Wiring) -> list[str]:
 
 def frozen_parameters(planned: Plan) -> set[str]:
     """Parameters that only frozen regions read."""
-    parts, through = planned.errors.parts, planned.errors.parts.hearers()
+    parts, through = planned.errors.parts, planned.errors.parts.hearers
     frozen: set[str] = set()
     learning: set[str] = set()
     for region in parts.regions.values():

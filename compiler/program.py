@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -51,7 +50,8 @@ class UpdateProgram:
         self.plan: Plan = plan(source, inputs, labels)
         self._example = signature(inputs, labels, self._modules)
         self._unlabelled = signature(inputs, None, self._modules)
-        self._probed: Lowered | None = None
+        self._backpropagation: UpdateProgram | None = None
+        self._report: Report | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -63,12 +63,10 @@ class UpdateProgram:
         """What it was compiled with."""
         return self.source.wiring
 
-    @functools.cached_property
+    @property
     def lowered(self) -> Lowered:
         """The example's step, traced when it is first asked for: an attached model never does."""
-        found = trace(self.source, self.plan, self.inputs, self.labels, probe=False)
-        self._steps[self._example, False] = found
-        return found
+        return self._of_example(probe=False)
 
     @property
     def error_parameters(self) -> dict[str, ErrorParameter]:
@@ -99,7 +97,7 @@ class UpdateProgram:
         key = signature(inputs, y, self._modules), probe
         known = self._steps.get(key)
         if known is None and key[0] == self._example:
-            known = self._steps[key] = self.probed() if probe else self.lowered
+            known = self._of_example(probe)
         if known is None:
             check_inputs(self.inputs, inputs)
             check_labels(self.labels, y)
@@ -136,9 +134,13 @@ class UpdateProgram:
 
     def probed(self) -> Lowered:
         """The example's step with every site's credit among its results."""
-        if self._probed is None:
-            self._probed = trace(self.source, self.plan, self.inputs, self.labels, probe=True)
-        return self._probed
+        return self._of_example(probe=True)
+
+    def _of_example(self, probe: bool) -> Lowered:
+        key = self._example, probe
+        if key not in self._steps:
+            self._steps[key] = trace(self.source, self.plan, self.inputs, self.labels, probe)
+        return self._steps[key]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "UpdateProgram":
         """The same program over a copy of the model: what was traced holds no values of the model's, so it is shared."""
@@ -149,22 +151,25 @@ class UpdateProgram:
         twin._modules = list(twin.source.model.modules())
         twin.structure = Structure(twin.source.model)
         twin._steps, twin._halves = dict(self._steps), dict(self._halves)
+        twin._backpropagation = None  # it holds the model
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickle holds what the program is compiled from, and compiles again where it is loaded, in the modes that the modules have."""
         return type(self), (self.source, self.inputs, self.labels)
 
-    @functools.cache  # noqa: B019 - a program lives as long as its twin
     def backpropagation(self) -> "UpdateProgram":
         """The backpropagation program of the same model over the same sites."""
-        source = dataclasses.replace(self.source, wiring=backpropagation(self))
-        return UpdateProgram(source, self.inputs, self.labels)
+        if self._backpropagation is None:
+            source = dataclasses.replace(self.source, wiring=backpropagation(self))
+            self._backpropagation = UpdateProgram(source, self.inputs, self.labels)
+        return self._backpropagation
 
-    @functools.cache  # noqa: B019
     def report(self) -> Report:
         """What the program does: sites, edges, locking, weight transport, FLOPs and activation bytes against backpropagation."""
-        return report(self)
+        if self._report is None:
+            self._report = report(self)
+        return self._report
 
     def explain(self) -> str:
         """The report as text for people."""
@@ -251,6 +256,7 @@ def compile(
 
     Raises:
         CompileError: one of its kinds, naming the thing, the reason and the way out; itself for an unknown ``layout``.
+        InputError: an example without tensors or samples.
         LabelError: labels that the wiring's signal cannot use.
     """
     if layout not in get_args(MemoryLayout):

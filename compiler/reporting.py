@@ -34,7 +34,7 @@ def report(program: "UpdateProgram") -> Report:
     errors = program.plan.errors
     lowered, twin = program.lowered, program.backpropagation().lowered
     reach = Reach(program.probed())
-    through = errors.parts.hearers()
+    through = errors.parts.hearers
     several = {
         name
         for region in errors.parts.regions.values()

@@ -80,10 +80,8 @@ def _of_world(node: fx.Node) -> bool:
 def _summed(lowered: Lowered, synapses: Mapping[str, ErrorParameter]) -> list[fx.Node]:
     """The updates that processes would sum, in the order in which the step finishes them."""
     layout, place = lowered.layout, {node: n for n, task in enumerate(lowered.tasks.tasks) for node in task.nodes}
-    results: list[fx.Node] = list(next(node for node in lowered.module.graph.nodes if node.op == "output").args[0])
-    names = (*layout.gradients, *layout.error_gradients)
     derived = {name for name, p in synapses.items() if p.mirrors is not None and not isinstance(p.plasticity, NoiseMirror)}
-    wanted = [node for name, node in zip(names, results[3:], strict=False) if name not in derived]
+    wanted = [node for name, node in zip(layout.taught, lowered.results.updates, strict=True) if name not in derived]
     return sorted((node for node in wanted if node in place), key=place.__getitem__)
 
 

@@ -59,7 +59,7 @@ class Step:
 
     def run(self, labels: Any) -> Results:
         """Trace the step in order."""
-        graph, v = self.plan.errors, self.plan.errors.parts.regions
+        graph = self.plan.errors
         for node in self.plan.captured.graph.nodes:
             if node.op == "placeholder":
                 with task(f"forward:{self._region_name(next(iter(node.users), node))}"):
@@ -70,8 +70,7 @@ class Step:
                 self.forward.run(node)
             if node in graph.parts.z_site:
                 self._advance(labels)
-        head = next(region for region in v.values() if region.name == OUTPUT).head
-        loss = self._loss(head, labels)
+        loss = self._loss(graph.parts.output.head, labels)
         self._advance(labels)
         results = self.updates.results(loss, self.discrepancies)
         results.credits = {site: flow.value for site, flow in self.credits.items() if site != OUTPUT and site in graph.sites}
@@ -118,7 +117,7 @@ class Step:
         if key in self.sent:
             return self.sent[key]
         if wanted == "target":
-            v = next(r.head for r in self.plan.errors.parts.regions.values() if r.name == OUTPUT).meta["val"]
+            v = self.plan.errors.parts.output.head.meta["val"]
             with task("signal"):
                 like = torch.empty(v.shape, dtype=v.dtype, device=v.device)
                 self.sent[key] = self._neutral(labels[1] if isinstance(self.plan.loss, Outside) else one_hot(labels, like))

@@ -176,14 +176,13 @@ class Learner(Bound):
 
     def _accept(self, lowered: Lowered, results: Sequence[Tensor]) -> None:
         layout = lowered.layout
-        taught = self.taught(layout)
-        updates = results[3 : 3 + len(taught)]
+        taught, found = self.taught(layout), layout.by_kind(results)
         if self._execute.static:
-            self._lent = [(parameter, update.data_ptr()) for parameter, update in zip(taught, updates, strict=True)]
-        for parameter, update in zip(taught, updates, strict=True):
+            self._lent = [(parameter, update.data_ptr()) for parameter, update in zip(taught, found.updates, strict=True)]
+        for parameter, update in zip(taught, found.updates, strict=True):
             _add(parameter, update)
         if layout.new_buffers:
-            take_over(self.buffers_of(layout), results[3 + len(taught) :])
+            take_over(self.buffers_of(layout), found.new_buffers)
 
     def extra_repr(self) -> str:
         return f"wiring={self.program.wiring.name!r}, backend={self.backend!r}"
@@ -209,7 +208,7 @@ def _add(parameter: Tensor, update: Tensor) -> None:
 def take_over(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     """New values for buffers, all of one dtype in one launch: a GPU has less to do for sixty batch statistics than the host."""
     by_dtype: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-    for buffer, value in zip(buffers, values, strict=False):
+    for buffer, value in zip(buffers, values, strict=True):
         for column, tensor in zip(by_dtype.setdefault(buffer.dtype, ([], [])), (buffer, value), strict=True):
             column.append(tensor)
     for old, new in by_dtype.values():
@@ -218,6 +217,11 @@ def take_over(buffers: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 def named_results(lowered: Lowered, results: list[Tensor]) -> Mapping[str, dict[str, Tensor]]:
     """A step's results by kind and name: ``gradients``, ``error_gradients``, ``new_buffers``, ``credits``."""
-    rest = iter(results[3:])
-    kinds = ("gradients", "error_gradients", "new_buffers", "credits")
-    return {kind: {name: next(rest) for name in getattr(lowered.layout, kind)} for kind in kinds}
+    layout, found = lowered.layout, lowered.layout.by_kind(results)
+    updates = dict(zip(layout.taught, found.updates, strict=True))
+    return {
+        "gradients": {name: updates[name] for name in layout.gradients},
+        "error_gradients": {name: updates[name] for name in layout.error_gradients},
+        "new_buffers": dict(zip(layout.new_buffers, found.new_buffers, strict=True)),
+        "credits": dict(zip(layout.credits, found.credits, strict=True)),
+    }

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence, Set
 from torch import fx
 
 from compiler.effects import Effects, elements, picks
+from compiler.lowered import results_of
 
 Value = tuple[fx.Node, int]
 """A value: the node that computes it, and which of its results it is."""
@@ -22,8 +23,8 @@ class Values:
 
     def __init__(self, graph: fx.Graph, found: Effects, home: Mapping[fx.Node, int], lanes: int) -> None:
         self._found, self._home = found, home
-        self.inputs = [node for node in graph.nodes if node.op == "placeholder"]
-        self.results: list[fx.Node] = list(next(node for node in graph.nodes if node.op == "output").args[0])
+        self.inputs = graph.find_nodes(op="placeholder")
+        self.results = results_of(graph)
         self._places: dict[Value, list[int]] = {}
         for place, result in enumerate(self.results):
             self._places.setdefault(value_of(result), []).append(place)

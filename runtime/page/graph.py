@@ -75,7 +75,7 @@ def _site(name: str, program: UpdateProgram, words: Words) -> dict[str, Any]:
 
 def _output(program: UpdateProgram) -> dict[str, Any]:
     """The output hears nobody: its own region learns from the loss."""
-    region = next(region for region in program.plan.errors.parts.regions.values() if region.name == OUTPUT)
+    region = program.plan.errors.parts.output
     return {
         "shape": tuple(region.head.meta["val"].shape),
         "parameters": _parameters(region.parameters, program),

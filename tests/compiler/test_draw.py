@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
 import wiring
-from compiler import UpdateProgram, compile
-from compiler.draw import DrawError, draw
+from compiler import DrawError, UpdateProgram, compile
+from compiler.draw import draw
 from compiler.drawing.diagram import INPUT, Diagram, diagram
 from compiler.drawing.layout import Layout, lay_out
 from compiler.drawing.paint import paint

@@ -1,6 +1,8 @@
 """What a program says of itself: locking, weight transport, FLOPs, activation bytes."""
 
 import functools
+import gc
+import weakref
 
 import pytest
 import torch
@@ -186,3 +188,12 @@ def test_a_norm_behind_which_no_error_goes_transports_nothing_in_channels_last()
     example = torch.randn(2, 3, 4, 4), torch.tensor([0, 1])
     report = compile(model, wiring.dfa(), example, layout="channels_last").report()
     assert report.local_weight_transport == ("1.weight",)
+
+
+def test_a_program_that_has_reported_is_freed() -> None:
+    made = program(mlp(), wiring.dfa())
+    made.report()
+    seen = weakref.ref(made), weakref.ref(made.model)
+    del made
+    gc.collect()
+    assert [ref() for ref in seen] == [None, None]

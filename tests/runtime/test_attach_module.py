@@ -188,6 +188,6 @@ def test_what_cannot_be_compiled_is_refused_at_once() -> None:
 def test_what_attach_never_runs_is_traced_when_it_is_asked_for() -> None:
     own = attach(plain(), wiring.dfa(), batch()[0])
     step(own, *batch())
-    assert "lowered" not in vars(own.program)
+    assert not own.program._steps
     assert own.program.lowered.layout.gradients
-    assert "lowered" in vars(compile(plain(), wiring.dfa(), batch()))
+    assert compile(plain(), wiring.dfa(), batch())._steps
