@@ -3,7 +3,7 @@
 from runtime.alignment import Alignment, alignment
 from runtime.allocator import keep_freed_memory
 from runtime.attach import Attached, attach
-from runtime.errors import BackendError, NonFiniteLoss, TrainingError
+from runtime.errors import BackendError, NonFiniteLoss, TrainingError, TrainingWarning
 from runtime.executors.memory import measured_peak_bytes
 from runtime.executors.watch import Timeline, measure_timeline
 from runtime.learner import Learned, Learner
@@ -20,6 +20,7 @@ __all__ = [
     "NonFiniteLoss",
     "Timeline",
     "TrainingError",
+    "TrainingWarning",
     "alignment",
     "attach",
     "fit",

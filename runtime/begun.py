@@ -10,7 +10,7 @@ from runtime.errors import TrainingError
 from runtime.learner import Learner
 from runtime.place import difference, read_run
 from runtime.recipe import Recipe
-from runtime.training import CHECKPOINT
+from runtime.training import CHECKPOINT, refuse_begun
 
 if TYPE_CHECKING:
     from runtime.jobs import Job
@@ -34,10 +34,7 @@ def check(job: "Job", resume: bool) -> None:
     Raises:
         TrainingError: naming the folder or the first option that differs, and the way out.
     """
-    if resume and not job.checkpoint.exists():
-        raise TrainingError(f"There is no run to resume in '{job.folder}': it has no {CHECKPOINT}. Check --folder.")
-    if not resume and job.checkpoint.exists():
-        raise TrainingError(f"There is a run in '{job.folder}' already. Go on with it by --resume, or choose another --folder.")
+    refuse_begun(job.folder, job.checkpoint.exists(), resume, "--resume", "--folder")
     if not resume and (job.folder / COMPARISON).exists():
         raise TrainingError(f"There is a comparison in '{job.folder}' already, which would hide the run. {ANOTHER}")
     if resume:

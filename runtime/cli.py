@@ -1,6 +1,6 @@
 """The command ``errorwire``: train, compare, report, reproduce, explain, draw, timeline, list.
 
-What a command needs is imported when it runs, so that a mistyped option costs no second.
+What a command needs besides torch is imported when it runs.
 """
 
 from pathlib import Path
@@ -89,20 +89,9 @@ def train(
                 raise TrainingError("The option --resume needs the run that it goes on with. Give its --folder.")
             _use(threads)
             recipe = Recipe(
-                epochs,
-                batch_size,
-                optimizer,
-                lr,
-                error_lr,
-                momentum,
-                weight_decay,
-                clip_norm,
-                seed,
-                autocast,
-                layout,
-                backend,
-                streams,
-            )
+                epochs=epochs, batch_size=batch_size, optimizer=optimizer, lr=lr, error_lr=error_lr, momentum=momentum,
+                weight_decay=weight_decay, clip_norm=clip_norm, seed=seed, autocast=autocast, layout=layout, backend=backend, streams=streams,
+            )  # fmt: skip
             source = Source(data, data_folder, limit, standardise)
             place = folder or Path(peers.by_first(lambda: str(folder_of(model, wiring))))
             job = Job(model, wiring, source, recipe, place, watch, checkpoint_every)
@@ -172,8 +161,9 @@ def compare(
         refuse_company("compare")
         _use(threads)
         recipe = Recipe(
-            epochs, batch_size, optimizer, lr, error_lr, momentum, weight_decay, clip_norm, seed, autocast, layout, backend, streams
-        )
+            epochs=epochs, batch_size=batch_size, optimizer=optimizer, lr=lr, error_lr=error_lr, momentum=momentum,
+            weight_decay=weight_decay, clip_norm=clip_norm, seed=seed, autocast=autocast, layout=layout, backend=backend, streams=streams,
+        )  # fmt: skip
         images = Source(data, data_folder, limit, standardise).load(seed)
         place = folder or fresh_folder("compare", model)
     with told(lambda: f"the rows that were done lie in '{place}'." if place.exists() else "no row was done."):

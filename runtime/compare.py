@@ -129,5 +129,5 @@ def _angle(learner: Learner, data: Data, recipe: Recipe) -> Angle | None:
 def _failed(row: Row, problem: ErrorwireError) -> Row:
     """A row that says what happened; of a divergence where it was, since there is no state to go on from."""
     if isinstance(problem, NonFiniteLoss):
-        return replace(row, outcome="diverged", reason=str(problem).split(". ")[0] + ".")
+        return replace(row, outcome="diverged", reason=problem.reason)
     return replace(row, outcome="refused", reason=str(problem))

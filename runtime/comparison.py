@@ -44,7 +44,7 @@ class Cost:
     @classmethod
     def of(cls, program: UpdateProgram) -> "Cost":
         """What a compiled program costs."""
-        numbers = sum(math.prod(parameter.shape) for parameter in program.error_parameters.values())
+        numbers = sum(parameter.numel for parameter in program.error_parameters.values())
         try:
             report = program.report()
         except CompileError:

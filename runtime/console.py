@@ -10,10 +10,14 @@ from typing import TextIO
 import typer
 from rich.console import Console
 
+from compiler import WiringWarning, WorldWarning
+from runtime.distributed.loss import first_to_tell
+from runtime.errors import TrainingWarning
 from runtime.interruption import Terminated, terminable
-from wiring.errors import ErrorwireError
+from wiring.errors import ErrorwireError, PluginWarning
 
 WIDTH = 132  # where nobody sees a terminal's width
+OWN = (WiringWarning, WorldWarning, PluginWarning, TrainingWarning)
 FAILED, REFUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
@@ -83,11 +87,7 @@ def _complain_once(label: str, text: str, colour: str) -> None:
 
 
 def _is_first_to_tell() -> bool:
-    if "WORLD_SIZE" not in os.environ:
-        return True
-    from runtime.distributed.loss import first_to_tell  # only here: it imports torch
-
-    return first_to_tell()
+    return "WORLD_SIZE" not in os.environ or first_to_tell()
 
 
 def _rank() -> int:
@@ -98,9 +98,7 @@ def _rank() -> int:
 
 @contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """Warnings about wirings as one line each, no matter how often they are given; the others as ever."""
-    from compiler import WiringWarning  # only here: it imports torch
-
+    """Warnings of errorwire's own as one line each, no matter how often they are given; the others as ever."""
     seen: set[str] = set()
     with warnings.catch_warnings():
         ordinary = warnings.showwarning
@@ -113,12 +111,13 @@ def _warnings_as_lines() -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            if not issubclass(category, WiringWarning):
+            if not issubclass(category, OWN):
                 ordinary(message, category, filename, lineno, file, line)
             elif str(message) not in seen and not _rank():
                 seen.add(str(message))
                 complain("Warning", str(message), "yellow")
 
         warnings.showwarning = show
-        warnings.simplefilter("always", WiringWarning)
+        for category in OWN:
+            warnings.simplefilter("always", category)
         yield

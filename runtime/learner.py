@@ -192,8 +192,8 @@ def _check(loss: Tensor, taken: str) -> None:
     """Raises NonFiniteLoss where a loss is no finite number; ``taken`` says what has become of the step."""
     if not math.isfinite(value := loss.item()):
         raise NonFiniteLoss(
-            f"The loss is {value}. {taken} Lower the learning rate, clip updates (reprojection=...), or look at the batch for "
-            "non-finite numbers."
+            f"The loss is {value}.",
+            f"{taken} Lower the learning rate, clip updates (reprojection=...), or look at the batch for non-finite numbers.",
         )
 
 

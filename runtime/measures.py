@@ -71,9 +71,10 @@ class Sums:
 
 
 def ignored_label(loss: Loss) -> int:
-    """The class index that a loss passes over: its ``ignore_index``, by default torch's -100."""
-    keywords = loss.keywords if isinstance(loss, functools.partial) else {}
-    return int(getattr(loss, "ignore_index", keywords.get("ignore_index", -100)))
+    """The class index that a loss, partial or whole, passes over: its ``ignore_index``, by default torch's -100."""
+    if isinstance(loss, functools.partial):
+        return int(loss.keywords.get("ignore_index", ignored_label(loss.func)))
+    return int(getattr(loss, "ignore_index", -100))
 
 
 def hits(output: Tensor, labels: Any, ignored: int) -> tuple[int, int]:

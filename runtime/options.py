@@ -1,4 +1,4 @@
-"""The options of the command, declared once for all of its parts. Nothing here imports torch."""
+"""The options of the command, declared once for all of its parts."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -22,7 +22,7 @@ LARGEST_SEED = 2**63 - 1
 LAYOUTS: tuple[str, ...] = get_args(MemoryLayout)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What the runs of a comparison share.
 

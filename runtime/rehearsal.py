@@ -1,14 +1,12 @@
 """A step before the first one, of which nothing stays."""
 
-import copy
 from typing import Any
-
-import torch
 
 from runtime.data import Split
 from runtime.errors import TrainingError
 from runtime.learner import Learner
 from runtime.measures import device_of, moved
+from runtime.unchanged import unchanged
 from wiring.errors import ErrorwireError
 
 
@@ -18,11 +16,8 @@ def rehearse(learner: Learner, x: Any, y: Any) -> None:
     Raises:
         ErrorwireError: whatever ``learner.learn`` raises; then too nothing has changed.
     """
-    before = copy.deepcopy(learner.state_dict())
-    with torch.random.fork_rng():
+    with unchanged(learner):
         learner.learn(x, y)
-    learner.load_state_dict(before)
-    learner.zero_grad(set_to_none=True)
 
 
 def rehearse_last(learner: Learner, split: Split, batch_size: int) -> None:

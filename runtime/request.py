@@ -8,7 +8,7 @@ from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from compiler.pipeline import frozen_parameters
-from runtime.errors import TrainingError
+from runtime.errors import TrainingError, TrainingWarning
 from runtime.learner import Learner
 from runtime.metrics import Measure
 
@@ -86,6 +86,7 @@ def _check_optimizer(learner: Learner, optimizer: Optimizer) -> None:
         warnings.warn(
             f"The optimizer leaves out {len(left)} of the learner's learned parameters ({shown}): they keep their values. "
             "Build it from learner.parameters() to train all.",
+            TrainingWarning,
             stacklevel=4,
         )
 

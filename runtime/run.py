@@ -125,7 +125,8 @@ class Run:
                 self._whole = False
                 self._clip()
             except NonFiniteLoss as error:
-                raise NonFiniteLoss(f"Epoch {self.place.epoch + 1}, step {self.place.step + 1}: {error}") from error
+                where = f"Epoch {self.place.epoch + 1}, step {self.place.step + 1}"
+                raise NonFiniteLoss(f"{where}: {error.reason}", error.advice) from error
             self.optimizer.step()
             for parameter in self.parameters:
                 parameter.grad = None
@@ -143,7 +144,7 @@ class Run:
         updates = [parameter.grad for parameter in self.learner.parameters() if parameter.grad is not None]
         norm = get_total_norm(updates)
         if not torch.isfinite(norm):
-            raise NonFiniteLoss(f"The norm of the updates is {norm.item()}, though the loss is finite. No update was made.")
+            raise NonFiniteLoss(f"The norm of the updates is {norm.item()}, though the loss is finite.", "No update was made.")
         clip_grads_with_norm_(self.learner.parameters(), self.request.clip_norm, norm)
 
     def _count(self, learned: Learned, y: Any) -> None:
@@ -230,7 +231,7 @@ class Run:
             raise PeerLost(f"{error} {self._left()} {way}") from error
         except NonFiniteLoss as error:
             way = "To go on, resume it with clip_norm=..., or start in another folder with a lower learning rate."
-            raise NonFiniteLoss(f"{error} {self._keep()} {way}") from error
+            raise NonFiniteLoss(error.reason, f"{error.advice} {self._keep()} {way}".lstrip()) from error
         except (KeyboardInterrupt, Terminated) as error:
             what = "Terminated" if isinstance(error, Terminated) else "Interrupted"
             error.add_note(f"{what} at {self.place.words()}. {self._keep()} To go on, pass resume=True.")

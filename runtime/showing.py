@@ -1,6 +1,6 @@
 """The commands that show and train nothing: explain, draw, timeline, list.
 
-What a command needs is imported when it runs, so that a mistyped option costs no second.
+What a command needs besides torch is imported when it runs.
 """
 
 import math
@@ -110,7 +110,8 @@ def timeline(
 
 def list_all() -> None:
     """List wirings, models and data sets with their options."""
-    from runtime.tables import data_table, models_table, presets_table
+    with told():
+        from runtime.tables import data_table, models_table, presets_table
 
-    for table in (presets_table(), models_table(), data_table()):
-        output().print(table, end="\n\n")
+        for table in (presets_table(), models_table(), data_table()):
+            output().print(table, end="\n\n")

@@ -68,7 +68,7 @@ def comparison_table(comparison: Comparison) -> Table:
     """A row a wiring, in the order of the command line."""
     recipe = comparison.recipe
     title = (
-        f"{comparison.model} ({comparison.parameters:,} parameters) on {comparison.data}: {recipe.epochs} epochs, "
+        f"{comparison.model} ({comparison.parameters:,} parameters) on {comparison.data}: {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, "
         f"batches of {recipe.batch_size}, {recipe.optimizer}, lr {recipe.lr:g}, seed {recipe.seed}"
         f"{_backend(recipe)}"
     )

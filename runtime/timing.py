@@ -2,17 +2,17 @@
 
 import copy
 import math
-import random
 import statistics
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import torch
 
-from runtime.executors.executor import finish
 from runtime.learner import Learner
+from runtime.turns import in_rounds, seconds_of
+from runtime.unchanged import unchanged
 
 WARM_UP = 3
 FEWEST = 5
@@ -37,8 +37,8 @@ class StepTime:
 def step_times(learners: Mapping[str, Learner], x: Any, y: Any, rounds: int = 30, seconds: float = 20.0) -> dict[str, StepTime]:
     """Time ``learner.learn(x, y)`` of every learner against forward, loss and ``backward()`` in torch, no optimiser.
 
-    The machine's mood changes slowly, so each round times everything once, in a new order, and ratios are taken in a round.
-    Parameters, buffers and the random generator are as before afterwards, gradients are gone.
+    Each round times everything once, in a new order, and ratios are taken in a round. Parameters, buffers, gradients and the random
+    generator are as before afterwards.
 
     Arguments:
         learners: by name, all of one model.
@@ -48,28 +48,13 @@ def step_times(learners: Mapping[str, Learner], x: Any, y: Any, rounds: int = 30
         return {}
     steps: dict[str | None, Callable[[], float]] = {None: _plain(next(iter(learners.values())), x, y)}
     steps |= {name: _learning(learner, x, y) for name, learner in learners.items()}
-    before = {name: copy.deepcopy(learner.state_dict()) for name, learner in learners.items()}
-    with torch.random.fork_rng():
-        taken = _rounds(steps, rounds, seconds)
-    for name, learner in learners.items():
-        learner.load_state_dict(before[name])
-        learner.zero_grad(set_to_none=True)
+    with ExitStack() as left:
+        for learner in learners.values():
+            left.enter_context(unchanged(learner))
+        warm = {name: [step() for _ in range(WARM_UP)] for name, step in steps.items()}
+        repeats = max(1, math.ceil(AT_LEAST / min(warm[None])))
+        taken = in_rounds(steps, rounds, seconds, FEWEST, repeats)
     return {name: _summary(taken[name], taken[None]) for name in learners}
-
-
-def _rounds(steps: Mapping[str | None, Callable[[], float]], rounds: int, seconds: float) -> dict[str | None, list[float]]:
-    warm = {name: [step() for _ in range(WARM_UP)] for name, step in steps.items()}
-    repeats = max(1, math.ceil(AT_LEAST / min(warm[None])))
-    taken: dict[str | None, list[float]] = {name: [] for name in steps}
-    order, shuffle = list(steps), random.Random(0).shuffle
-    end = perf_counter() + seconds
-    for done in range(rounds):
-        if done >= FEWEST and perf_counter() > end:
-            break
-        shuffle(order)
-        for name in order:
-            taken[name].append(sum(steps[name]() for _ in range(repeats)) / repeats)
-    return taken
 
 
 def _learning(learner: Learner, x: Any, y: Any) -> Callable[[], float]:
@@ -77,11 +62,7 @@ def _learning(learner: Learner, x: Any, y: Any) -> Callable[[], float]:
 
     def step() -> float:
         learner.zero_grad(set_to_none=True)
-        finish(device)
-        start = perf_counter()
-        learner.learn(x, y)
-        finish(device)
-        return perf_counter() - start
+        return seconds_of(lambda: learner.learn(x, y), device)
 
     return step
 
@@ -90,17 +71,16 @@ def _plain(learner: Learner, x: Any, y: Any) -> Callable[[], float]:
     """Backpropagation as anybody would write it, on a copy of the model."""
     model, source = copy.deepcopy(learner.model), learner.program.source
 
-    def step() -> float:
-        model.zero_grad(set_to_none=True)
-        finish(x.device)
-        start = perf_counter()
+    def step() -> None:
         with torch.autocast(x.device.type, dtype=source.autocast, enabled=source.autocast is not None):
             loss = source.loss(model(x), y)
         loss.backward()  # type: ignore[no-untyped-call]
-        finish(x.device)
-        return perf_counter() - start
 
-    return step
+    def timed() -> float:
+        model.zero_grad(set_to_none=True)
+        return seconds_of(step, x.device)
+
+    return timed
 
 
 def _summary(own: list[float], plain: list[float]) -> StepTime:

@@ -115,13 +115,24 @@ def fit(
 def _file(folder: Path, request: Request, batches: Batches, peers: Peers) -> RunFile:
     path = folder / CHECKPOINT
     there = peers.by_first(path.exists)  # before the first one writes it
-    if request.resume and not there:
-        raise TrainingError(
-            f"There is no run to resume in '{folder}': it has no {CHECKPOINT}. Check the path, or leave resume out."
-        )
-    if not request.resume and there:
-        raise TrainingError(
-            f"There is a run in '{folder}' already, which a new one would overwrite. Go on with it by resume=True, "
-            "or choose another folder."
-        )
+    refuse_begun(folder, there, request.resume)
     return RunFile(path, request.learner, request.optimizer, request.scheduler, batches, peers, request.seed)
+
+
+def refuse_begun(folder: Path, there: bool, resume: bool, by: str = "resume=True", place: str = "folder") -> None:
+    """Refuse to overwrite a run, or to go on with none.
+
+    Arguments:
+        there: whether ``folder`` has a checkpoint. ``by``, ``place``: what the caller's own caller says to resume, and for a folder.
+
+    Raises:
+        TrainingError: naming the folder and the way out.
+    """
+    if resume and not there:
+        raise TrainingError(
+            f"There is no run to resume in '{folder}': it has no {CHECKPOINT}. Check the {place}, or leave {by} out."
+        )
+    if there and not resume:
+        raise TrainingError(
+            f"There is a run in '{folder}' already, which a new one would overwrite. Go on with it by {by}, or choose another {place}."
+        )

@@ -16,6 +16,7 @@ from torch.distributed.rendezvous import rendezvous
 from runtime.distributed.errors import RendezvousError
 from runtime.distributed.loss import noticing
 from runtime.distributed.peers import ALONE, Peers
+from runtime.errors import first_line
 
 TIMEOUT = timedelta(seconds=45)
 """After this long without a word a process counts as lost. A killed one is noticed at once, as its connections close."""
@@ -99,7 +100,7 @@ def joined() -> Iterator[Peers]:
         dist.init_process_group(backend, store=store, rank=own.rank, world_size=own.size, timeout=TIMEOUT)
     except (RuntimeError, ValueError) as error:  # torch.distributed's own errors are RuntimeErrors
         raise RendezvousError(
-            f"Process {own.rank} of {own.size} has not found the others at {own.address} ({_first_line(error)}). {_WAY}"
+            f"Process {own.rank} of {own.size} has not found the others at {own.address} ({first_line(error)}). {_WAY}"
         ) from error
     group = dist.group.WORLD
     assert group is not None
@@ -138,7 +139,3 @@ def device_of_process() -> torch.device:
     """Where this process's model belongs: on its GPU if `joined` has chosen one, else on the CPU."""
     on_gpu = dist.is_initialized() and "nccl" in dist.distributed_c10d.get_backend_config(dist.group.WORLD)
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -1,9 +1,8 @@
 """The executor that turns out fastest on this machine for this step, by a short measurement side by side."""
 
 import os
-import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import torch
@@ -11,11 +10,12 @@ from torch import Tensor
 
 from compiler.lowered import Lowered
 from compiler.schedule import Schedule
-from runtime.executors.executor import Executor, Hooks, Run, finish, one_process
+from runtime.executors.executor import Executor, Hooks, Run, one_process
 from runtime.executors.graph import Graph
 from runtime.executors.serial import Serial
 from runtime.executors.streams import Streams
 from runtime.executors.threads import Threads
+from runtime.turns import in_rounds, seconds_of
 
 WARM_UP, ROUNDS, SECONDS = 2, 7, 3.0
 
@@ -69,24 +69,15 @@ class Auto(Executor):
 def times(candidates: Sequence[Executor], lowered: Lowered, inputs: Sequence[Tensor]) -> dict[str, float]:
     """Median seconds of a step by executor, in turn, within a few seconds; random generators are as before."""
     devices = [lowered.device] if lowered.device.type == "cuda" else []
-    taken: dict[str, list[float]] = {repr(candidate): [] for candidate in candidates}
-    order, end = list(candidates), perf_counter() + SECONDS
+    steps = {repr(candidate): _timed(candidate, lowered, inputs) for candidate in candidates}
+    end = perf_counter() + SECONDS
     with torch.random.fork_rng(devices):
         for _ in range(WARM_UP):
-            for candidate in order:
-                candidate(lowered, inputs)
-        for _ in range(ROUNDS):
-            random.Random(0).shuffle(order)
-            for candidate in order:
-                taken[repr(candidate)].append(_timed(candidate, lowered, inputs))
-            if perf_counter() > end:
-                break
+            for step in steps.values():
+                step()
+        taken = in_rounds(steps, ROUNDS, end - perf_counter())
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def _timed(candidate: Executor, lowered: Lowered, inputs: Sequence[Tensor]) -> float:
-    finish(lowered.device)
-    begin = perf_counter()
-    candidate(lowered, inputs)
-    finish(lowered.device)
-    return perf_counter() - begin
+def _timed(candidate: Executor, lowered: Lowered, inputs: Sequence[Tensor]) -> Callable[[], float]:
+    return lambda: seconds_of(lambda: candidate(lowered, inputs), lowered.device)

@@ -20,7 +20,7 @@ from torch import Tensor
 from compiler.lowered import Lowered
 from compiler.planning import scheduled
 from compiler.schedule import Schedule
-from runtime.errors import BackendError
+from runtime.errors import BackendError, first_line
 from runtime.executors.executor import Executor, Hooks, Run, no_hooks, one_process
 from runtime.executors.included import Included
 from runtime.executors.streams import needs_cuda, on_streams
@@ -138,7 +138,7 @@ def _capturing(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream) -> Iterat
     except RuntimeError as problem:
         first = problem.__context__ if isinstance(problem.__context__, RuntimeError) else problem
         raise BackendError(
-            f"This step cannot be captured in a CUDA graph ({str(first).splitlines()[0]}). Use backend='streams' or 'serial'."
+            f"This step cannot be captured in a CUDA graph ({first_line(first)}). Use backend='streams' or 'serial'."
         ) from problem
     finally:
         torch.cuda.set_stream(main)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from runtime.errors import BackendError
+from runtime.unchanged import put_back
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,13 @@ class Included:
         State that is made only now starts from zero. That is right for most momenta and counters but not for all, so take an
         optimiser's first step before.
         """
-        before = [(tensor, tensor.detach().clone()) for tensor in (*self.tensors, *self._state())]
-        known = {id(tensor) for tensor, _ in before}
+        tensors = [*self.tensors, *self._state()]
+        known = {id(tensor) for tensor in tensors}
         try:
-            yield
+            with put_back(tensors):
+                yield
         finally:
             with torch.no_grad():
-                for tensor, value in before:
-                    tensor.copy_(value)
                 for tensor in self._state():
                     if id(tensor) not in known:
                         tensor.zero_()

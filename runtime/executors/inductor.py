@@ -8,7 +8,7 @@ from torch import Tensor
 
 from compiler.lowered import Lowered
 from compiler.schedule import Schedule
-from runtime.errors import BackendError
+from runtime.errors import BackendError, first_line
 from runtime.executors.executor import Executor, Hooks, Run, no_hooks, one_process
 
 
@@ -32,7 +32,7 @@ class Inductor(Executor):
                     return list(compiled(*inputs))
                 except torch._dynamo.exc.TorchDynamoException as problem:
                     raise BackendError(
-                        f"torch.compile cannot compile this step ({str(problem).splitlines()[0]}). Use backend='serial'."
+                        f"torch.compile cannot compile this step ({first_line(problem)}). Use backend='serial'."
                     ) from problem
 
         return run

@@ -33,7 +33,7 @@ LARGE = 1e-3
 
 
 class Threads(Executor):
-    """``streams`` host threads, each with one thread inside its operators. Equals ``serial`` bit for bit."""
+    """``streams`` host threads, each with one thread inside its operators. Equals ``serial`` with one bit for bit."""
 
     name = "threads"
 

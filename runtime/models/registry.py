@@ -73,19 +73,26 @@ def build_model(text: str, input_shape: tuple[int, ...], classes: int) -> nn.Mod
             or a factory whose result is not an ``nn.Module``.
         OptionError: the options are not of the form ``key=value``.
     """
-    head, _, rest = text.partition(":")
-    attribute, _, tail = rest.partition(":")
-    if head not in MODELS and attribute and "=" not in attribute:
-        factory = _import(text, head.strip(), attribute.strip())
-        _, options = parse_call(f"{attribute}:{tail}")
-        _check_names(text, factory, options)
-    else:
-        name, options = parse_call(text)
-        factory = _built_in(name)
-        _check_names(text, factory, options)
+    module, call = parse_model(text)
+    name, options = parse_call(call)
+    factory = _built_in(name) if module is None else _import(text, module, name)
+    _check_names(text, factory, options)
+    if module is None:
         _check_values(text, factory, options)
         _check_room(text, factory, input_shape, classes, options)
     return _call(text, factory, input_shape, classes, options)
+
+
+def parse_model(text: str) -> tuple[str | None, str]:
+    """The module that a model's text names, ``None`` for a built-in model, and the call with its options, as ``parse_call`` reads it.
+
+    What decides whether a text is trusted asks this too: nothing is imported but the module that is named here.
+    """
+    head, _, rest = (part.strip() for part in text.partition(":"))
+    attribute, colon, tail = (part.strip() for part in rest.partition(":"))
+    if head in MODELS or not attribute or "=" in attribute:
+        return None, text
+    return head, f"{attribute}{colon}{tail}"
 
 
 def _built_in(name: str) -> ModelFactory:

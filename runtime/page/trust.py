@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from runtime.models import MODELS
+from runtime.models.registry import parse_model
 from runtime.page.errors import ReportError
 
 NO_MODELS = sys.stdlib_module_names | {"torch", "pip", "setuptools"}
@@ -18,10 +18,9 @@ def check_trusted(model: str, folder: Path) -> None:
     Raises:
         ReportError: naming the module.
     """
-    name, _, attribute = model.partition(":")
-    if name.strip() in MODELS or not attribute or "=" in attribute.partition(":")[0]:
+    module, _ = parse_model(model)
+    if module is None:
         return
-    module = name.strip()
     if module.partition(".")[0] in NO_MODELS:
         raise ReportError(f"The run names a factory in {module!r}, which holds no models. It is not called for a page.")
     if any(folder.resolve() in place.parents for place in _files(module)):

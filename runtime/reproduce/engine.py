@@ -10,7 +10,6 @@ import torch
 
 from compiler import compile
 from runtime.batches import batches_of
-from runtime.checkpoint import load_tree
 from runtime.claim import claimed
 from runtime.errors import NonFiniteLoss, TrainingError
 from runtime.files import write_whole
@@ -22,7 +21,7 @@ from runtime.metrics import History
 from runtime.models import build_model
 from runtime.models.initial import draw_weights
 from runtime.optimizers import build_optimizer, build_schedule
-from runtime.place import KIND, difference, history_of
+from runtime.place import difference, history_of, read_run
 from runtime.reproduce.embedding import embedding
 from runtime.reproduce.measurements import measure_named
 from runtime.reproduce.problems import Problem, problem_named
@@ -114,8 +113,8 @@ class Run:
             plane = {**start, **self._embedded(learner, problem, "trained")}
             result = replace(self._result(history, final), embedding=plane)
         except NonFiniteLoss as divergence:
-            tree: Any = load_tree(self.folder / CHECKPOINT, KIND)
-            result = self._result(history_of(tree), {}, str(divergence).split(". ")[0] + ".")
+            tree: Any = read_run(self.folder / CHECKPOINT)
+            result = self._result(history_of(tree), {}, divergence.reason)
         result.save(self.path)
         return result
 

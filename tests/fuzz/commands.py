@@ -28,6 +28,7 @@ from runtime.cli import app
 from runtime.data import DATA_SETS, load_data
 from runtime.errors import TrainingError
 from runtime.models import MODELS
+from runtime.models.registry import parse_model
 from wiring import PRESETS, parse_wiring
 from wiring.errors import ErrorwireError
 
@@ -195,10 +196,10 @@ def _furnish(folder: Path) -> None:
 def _imports(words: list[str]) -> bool:
     """Whether a word names a module of this machine: to import what the user names is what the command is for."""
     for word in words:
-        head = word.partition(":")[0].strip()
-        if head not in MODELS and re.fullmatch(r"[\w.]+", head) and ":" in word:
+        module, _ = parse_model(word)
+        if module is not None and re.fullmatch(r"[\w.]+", module):
             try:
-                if importlib.util.find_spec(head) is not None:
+                if importlib.util.find_spec(module) is not None:
                     return True
             except (ImportError, ValueError, AttributeError):
                 continue

@@ -173,6 +173,12 @@ def test_only_what_the_backward_half_reads_is_kept() -> None:
     assert kept["shallow"] == activation
 
 
+def test_of_a_normalisation_the_statistics_of_the_batch_are_kept_and_no_running_ones() -> None:
+    width, size = 16, 64
+    model, x = nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width), nn.Tanh(), nn.Linear(width, 3)), torch.randn(size, width)
+    assert _kept(attach(model, wiring.bp(), x), x) == 4 * (2 * size * width + 2 * width)  # what it reads, what Tanh gives; mean, 1 / std
+
+
 def _kept(model: nn.Module, x: Tensor) -> int:
     """Bytes of distinct storages that a forward pass keeps for its backward pass, parameters and inputs apart."""
     own = {value.untyped_storage().data_ptr() for value in (*model.parameters(), x)}

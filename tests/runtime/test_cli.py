@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import runtime.recipe
-from compiler import UpdateProgram
+from compiler import UpdateProgram, WiringWarning, WorldWarning
+from runtime import TrainingWarning
 from runtime.cli import app
+from runtime.console import told
 from runtime.models import MODELS
-from wiring import PRESETS, Wiring, parse_wiring
+from wiring import PRESETS, PluginWarning, Wiring, parse_wiring
+from wiring.plugins import load_plugins
 
 MODEL = ("--model", "mlp:width=16,depth=2")
 SHAPE = ("--input-shape", "1x8x8")
@@ -107,6 +111,32 @@ def test_a_warning_is_one_yellow_line() -> None:
     assert len(result.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("kind", [WiringWarning, WorldWarning, PluginWarning, TrainingWarning])
+def test_every_warning_of_ours_is_one_line_and_given_once(kind: type[Warning], capsys: pytest.CaptureFixture[str]) -> None:
+    with told():
+        for _ in range(2):
+            warnings.warn("Something is unusual. Mend it.", kind, stacklevel=1)
+    assert capsys.readouterr().err == "Warning: Something is unusual. Mend it.\n"
+
+
+def test_a_warning_of_somebody_elses_stays_as_it_is() -> None:
+    with pytest.warns(UserWarning, match="theirs"), told():
+        warnings.warn("theirs", stacklevel=1)
+
+
+def test_a_broken_plugin_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    load_plugins.cache_clear()
+    info = tmp_path / "broken-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[errorwire]\nbroken = there_is_no_such_module\n")
+    (line,) = ended(run("list"), 0).stderr.splitlines()
+    load_plugins.cache_clear()
+    assert line.startswith("Warning: Plug-in 'broken' (there_is_no_such_module) of distribution 'broken' 1.2 cannot be loaded:")
+    assert line.endswith("Mend or uninstall it.")
+
+
 # -------------------------------------------------------------- errors
 
 
@@ -135,7 +165,10 @@ def test_what_explain_refuses(arguments: tuple[str, ...], message: str) -> None:
         (("--momentum", "0.9"), "Error: The option --momentum is SGD's, not adam's."),
         (("--lr", "nan"), "Error: The option --lr is nan."),
         (("--resume",), "Error: The option --resume needs the run that it goes on with. Give its --folder."),
-        (("--resume", "--folder", "no"), "Error: There is no run to resume in 'no'"),
+        (
+            ("--resume", "--folder", "no"),
+            "Error: There is no run to resume in 'no': it has no checkpoint.safetensors. Check the --folder, or leave --resume out.",
+        ),
         (("--folder", "/dev/null/no"), "Error: The folder '/dev/null/no' cannot be made (Not a directory). Choose another."),
     ],
 )
@@ -199,7 +232,8 @@ def test_a_resumed_run_is_the_run_in_one_go(tmp_path: Path) -> None:
 def test_a_run_is_not_overwritten_and_not_resumed_as_another(tmp_path: Path) -> None:
     order = ("train", *QUICK, "--wiring", "dfa", "--folder", "one")
     ended(run(*order), 0)
-    assert refused(*order).startswith("Error: There is a run in 'one' already. Go on with it by --resume")
+    told = "Error: There is a run in 'one' already, which a new one would overwrite. Go on with it by --resume, or choose another --folder."
+    assert refused(*order) == told
     message = refused(*order, "--resume", "--no-standardise")
     assert message.startswith("Error: The run in 'one' was begun with standardise True, not False.")
     (tmp_path / "one" / "run.json").write_text("{}")

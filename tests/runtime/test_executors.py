@@ -311,6 +311,22 @@ def test_inductor_agrees_within_rounding() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "line"), [("", "TorchDynamoException"), (" \n", "TorchDynamoException"), ("\nno compiler\nat all", "no compiler")]
+)
+def test_a_compiler_that_fails_is_told_in_a_line_even_if_it_says_nothing(
+    told: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*inputs: Tensor) -> list[Tensor]:
+        raise torch._dynamo.exc.TorchDynamoException(told)
+
+    monkeypatch.setattr(torch, "compile", lambda *args, **kwargs: failing)
+    mlp = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 10))
+    learner = Learner(program("dfa", mlp, torch.randn(6, 3)), backend="inductor")
+    with pytest.raises(BackendError, match=rf"^torch\.compile cannot compile this step \({line}\)\. Use backend='serial'\.$"):
+        learner.learn(torch.randn(6, 3), torch.arange(6))
+
+
+@pytest.mark.parametrize(
     ("backend", "streams", "said"),
     [
         ("warp", None, "No backend is called 'warp'. Backends: serial, threads, streams, graph, inductor, auto."),

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from runtime.models import MODELS, ModelError, build_model
+from runtime.models.registry import parse_model
 from wiring.errors import ErrorwireError, OptionError
 
 THIN = {name: f"{name}:width=4" if "width" in inspect.signature(factory).parameters else name for name, factory in MODELS.items()}
@@ -151,6 +152,30 @@ def test_own_factories_get_what_their_signature_takes(own: Path) -> None:
 def test_what_cannot_be_built_says_why_and_what_would(own: Path, text: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         build_model(text, (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("mlp", (None, "mlp")),
+        (" mlp:run", (None, " mlp:run")),
+        ("mlp\t:width=3", (None, "mlp\t:width=3")),
+        ("zzz: width=3", (None, "zzz: width=3")),
+        ("zzz: ", (None, "zzz: ")),
+        ("own_nets:shaped", ("own_nets", "shaped")),
+        (" own_nets : shaped : width=3 ", ("own_nets", "shaped:width=3")),
+    ],
+)
+def test_blanks_do_not_change_what_a_text_names(text: str, taken: tuple[str | None, str]) -> None:
+    assert parse_model(text) == taken
+
+
+def test_blanks_around_a_built_in_name_import_nothing(own: Path) -> None:
+    (own / "mlp.py").write_text("from pathlib import Path\nPath('executed').touch()\n")
+    with pytest.raises(OptionError, match="'run' in ' mlp:run' is not of the form key=value"):
+        build_model(" mlp:run", (1, 8), 4)
+    assert not (own / "executed").exists()
+    assert build_model(" own_nets : shaped : width=3 ", (1, 8), 4)(torch.zeros(2, 8)).shape == (2, 4)
 
 
 def test_images_are_asked_for_where_a_model_needs_them() -> None:

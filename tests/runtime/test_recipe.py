@@ -71,6 +71,11 @@ def test_a_recipe_checks_its_numbers(fields: dict[str, Any], message: str) -> No
     assert message in str(caught.value)
 
 
+def test_a_recipes_numbers_are_given_by_name() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        Recipe(15, 32)  # type: ignore[misc]
+
+
 def test_error_synapses_may_have_their_own_rate(data: Data) -> None:
     x, y = data.train.x[:8], data.train.y[:8]
     learner = Learner(compile(build_model(MODEL, data.input_shape, data.classes), parse_wiring("kp"), (x, y)))

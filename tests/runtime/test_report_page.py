@@ -306,6 +306,18 @@ def test_a_module_in_the_run_folder_is_not_imported(copy: Path, monkeypatch: pyt
     assert not (copy.parent / "executed").exists()
 
 
+@pytest.mark.parametrize("model", [" dfa_net:run", "dfa_net\t:run", " mlp:run", "mlp :run"])
+def test_blanks_lead_no_module_in_the_run_folder_past_the_check(copy: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    for name in ("mlp", "dfa_net"):
+        (copy / f"{name}.py").write_text("from pathlib import Path\nPath('executed').touch()\ndef run(): pass\n")
+    monkeypatch.chdir(copy)
+    tree = json.loads((copy / "run.json").read_text())
+    tree["options"]["model"] = model
+    (copy / "run.json").write_text(json.dumps(tree))
+    assert shown(copy)["trouble"]
+    assert not (copy / "executed").exists()
+
+
 @pytest.mark.parametrize("model", ["os:system:command=touch", "subprocess:getoutput:cmd=x", "torch:load:f=x.pkl", "torch.hub:load"])
 def test_factories_that_make_no_models_are_not_called(model: str, tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="holds no models"):

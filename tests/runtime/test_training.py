@@ -115,7 +115,8 @@ def test_hits_are_counted_where_labels_are_class_indices(output: Any, labels: An
 
 def test_ignored_labels_do_not_count() -> None:
     output, labels = torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([1, 0])
-    for loss in (nn.CrossEntropyLoss(ignore_index=0), partial(nn.functional.cross_entropy, ignore_index=0)):
+    module = nn.CrossEntropyLoss(ignore_index=0)
+    for loss in (module, partial(module), partial(nn.functional.cross_entropy, ignore_index=0)):
         sums = Sums()
         sums.add(loss, loss(output, labels), output, labels)
         assert (sums.labelled, sums.accuracy) == (1, 1.0)

@@ -1,5 +1,6 @@
 """Runs that diverge: they stop before the update, and their last good state is kept."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,11 @@ def test_a_non_finite_loss_stops_before_the_update_and_keeps_the_last_good_state
     with pytest.raises(NonFiniteLoss) as caught:
         fit(learner, Adam(learner.parameters()), poisoned(3), epochs=1, folder=tmp_path, progress=False)
     path = tmp_path / "checkpoint.safetensors"
-    assert str(caught.value).startswith("Epoch 1, step 4: The loss is nan.")
+    assert str(caught.value).startswith(
+        "Epoch 1, step 4: The loss is nan. Nothing of this step was taken over. Lower the learning rate,"
+    )
+    assert caught.value.reason == "Epoch 1, step 4: The loss is nan."
+    assert pickle.loads(pickle.dumps(caught.value)).reason == caught.value.reason
     assert f"The last good state, epoch 1 behind step 3, lies in '{path}'." in str(caught.value)
     assert "resume it with clip_norm=..., or start in another folder with a lower learning rate" in str(caught.value)
     tree: Any = load_tree(path, "run")
@@ -64,8 +69,12 @@ def test_a_broken_parameter_never_reaches_a_checkpoint(at: int, tmp_path: Path, 
     monkeypatch.setattr(optimizer, "step", spoil(next(learner.parameters()), at, optimizer.step))
     with pytest.raises(NonFiniteLoss, match="The last good state, the end of epoch 1, lies in") as caught:
         fit(learner, optimizer, DATA.train, epochs=4, batch_size=SIZE, folder=tmp_path, progress=False)
-    told = {7: "Epoch 2, step 3: The loss is nan", 2 * BATCHES: "Parameter 'model.1.weight' is not finite at the end of epoch 2"}
-    assert str(caught.value).startswith(told[at])
+    told = {
+        7: "Epoch 2, step 3: The loss is nan.",
+        2 * BATCHES: "Parameter 'model.1.weight' is not finite at the end of epoch 2, though every loss was.",
+    }
+    assert caught.value.reason == told[at]
+    assert str(caught.value).startswith(f"{told[at]} ")
     tree: Any = load_tree(tmp_path / "checkpoint.safetensors", "run")
     assert all(value.isfinite().all() for value in tree["learner"].values())
 

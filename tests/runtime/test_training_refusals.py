@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from training_case import DATA, SIZE, Chain, Noisy, flat, fresh, optimizer_of, raising
 
-from runtime import Learner, TrainingError, fit
+from runtime import Learner, TrainingError, TrainingWarning, fit
 from runtime.checkpoint import save_tree
 from runtime.tree import CheckpointError
 from wiring import dfa, kp
@@ -84,7 +84,7 @@ def test_optimizers_and_schedulers_that_do_not_fit_are_refused() -> None:
 def test_learned_parameters_that_the_optimizer_leaves_out_are_told(recwarn: pytest.WarningsRecorder) -> None:
     learner = fresh(kp())
     told = r"leaves out 1 of the learner's learned parameters \(synapses\.mirror:3/weight\)"
-    with pytest.warns(UserWarning, match=told) as caught:
+    with pytest.warns(TrainingWarning, match=told) as caught:
         fit(learner, SGD(learner.forward_parameters(), 0.1), DATA.train, epochs=1, progress=False)
     assert caught[0].filename == __file__
     fixed = fresh(dfa())
