@@ -35,7 +35,7 @@ class Bucket:
 
     @property
     def bytes(self) -> int:
-        return sum(part.numel() * part.element_size() for part in self.parts)
+        return sum(part.nbytes for part in self.parts)
 
 
 class Buckets:

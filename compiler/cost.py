@@ -27,7 +27,7 @@ def moved_bytes(node: fx.Node) -> int:
     if node.op != "call_function" or is_view(node) or arrives(node):
         return 0
     tensors = [value for part in (node, *node.all_input_nodes) for value in elements(part) if isinstance(value, Tensor)]
-    return sum(value.numel() * value.element_size() for value in tensors)
+    return sum(value.nbytes for value in tensors)
 
 
 def flops(graph: fx.Graph) -> int:

@@ -1,9 +1,6 @@
 """Program -> file: the forward graph with its error wiring on top, as a picture or as DOT."""
 
-import os
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +8,7 @@ from compiler.drawing.diagram import Diagram, diagram
 from compiler.drawing.dot import dot
 from compiler.drawing.paint import png, svg
 from compiler.errors import DrawError
+from compiler.files import put
 
 if TYPE_CHECKING:
     from compiler.program import UpdateProgram
@@ -39,20 +37,10 @@ def draw(program: "UpdateProgram", path: str | Path) -> Path:
     if not path.parent.is_dir():
         raise DrawError(f"Picture {str(path)!r} cannot be written: there is no folder {str(path.parent)!r}. Make it first.")
     content = WRITERS[path.suffix.lower()](diagram(program))
-    _write_whole(path, content)
-    return path
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """The file is there as a whole or as it was before."""
-    temporary = path.with_name(f".errorwire-{secrets.token_hex(8)}.part")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        put(path, content)
     except OSError as error:
         raise DrawError(
             f"Picture {str(path)!r} cannot be written: {error.strerror or error}. Check the folder's rights and the disk's space."
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    return path

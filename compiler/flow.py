@@ -22,6 +22,10 @@ class Flow:
     def times(self, factor: float) -> "Flow":
         return self if factor == 1.0 else Flow(self.value, self.scale * factor)
 
+    def over(self, divisor: float) -> "Flow":
+        """Divided: ``N`` over ``N`` is 1, where ``N`` times ``1 / N`` need not be."""
+        return self if divisor == 1.0 else Flow(self.value, self.scale / divisor)
+
 
 def plus(one: Flow | None, other: Flow) -> Flow:
     """The sum of two flows; nothing plus a flow is that very flow."""

@@ -45,7 +45,7 @@ def _alike(one: Any, other: Tensor) -> bool:
         and one.dtype == other.dtype
         and one.device == other.device
         and one.stride() == other.stride()
-        and one.numel() * one.element_size() == one.untyped_storage().nbytes()
+        and one.nbytes == one.untyped_storage().nbytes()
     )
 
 

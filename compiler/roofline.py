@@ -8,7 +8,6 @@ import math
 import os
 import platform
 import re
-import secrets
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,6 +19,7 @@ from pydantic import Field, model_validator
 from torch import fx
 
 from compiler.errors import CompileError
+from compiler.files import put
 from compiler.measuring import measure
 from compiler.network import LOOPBACK, Network
 from compiler.work import Rate, work
@@ -123,8 +123,9 @@ def _indexed(device: torch.device | str) -> torch.device:
         own.get_device_properties(place)
         return place
     except (RuntimeError, AssertionError) as problem:  # the second where torch is built without CUDA
+        why = (str(problem).strip() or type(problem).__name__).splitlines()[0]
         raise CompileError(
-            f"Device {str(device)!r} cannot be measured ({str(problem).splitlines()[0]}). Take 'cpu' or a device that torch sees here."
+            f"Device {str(device)!r} cannot be measured ({why}). Take 'cpu' or a device that torch sees here."
         ) from problem
 
 
@@ -154,12 +155,7 @@ def _read(path: Path) -> Roofline | None:
 
 
 def _write(path: Path, found: Roofline) -> None:
-    """The file is there as a whole or not at all; a folder that refuses it is left alone."""
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}.part")
-    try:
+    """Keep it; a folder that refuses is left alone."""
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(found.model_dump_json(indent=2, exclude={"network"}))
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        put(path, found.model_dump_json(indent=2, exclude={"network"}).encode())

@@ -117,4 +117,4 @@ def _with_sums(lowered: Lowered, buckets: Sequence[Sequence[fx.Node]]) -> TaskGr
 def _bytes(node: fx.Node) -> int:
     value = node.meta["val"]
     assert isinstance(value, Tensor)
-    return value.numel() * value.element_size()
+    return value.nbytes

@@ -92,4 +92,4 @@ def _storage(value: Tensor) -> int:
 
 
 def _size(value: Tensor) -> int:
-    return min(value.numel() * value.element_size(), value.untyped_storage().nbytes())
+    return min(value.nbytes, value.untyped_storage().nbytes())

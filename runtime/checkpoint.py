@@ -14,7 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from runtime.files import PLACE, put
+from compiler.files import put
+from runtime.files import PLACE
 from runtime.tree import DAMAGE, CheckpointError, Tree, checksum, decode, own_copy, taken_apart
 
 FORMAT = 1

@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from compiler.files import clear_temporaries
 from runtime.errors import TrainingError
-from runtime.files import PLACE, clear_temporaries, reason
+from runtime.files import PLACE, reason
 
 try:
     import fcntl

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 import runtime.jobs
 from compiler import verify
 from compiler.errors import ScheduleError
+from compiler.files import TEMPORARY
 from runtime import BackendError, metrics
 from runtime import run as run_module
 from runtime.claim import LOCK
 from runtime.cli import app
-from runtime.files import TEMPORARY
 from runtime.interruption import Terminated
 
 
