@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from contenders import EAGER, Batch, Contender, eager, forget, learning
@@ -22,7 +23,7 @@ from models import ResNet13, mlp
 from rich.table import Table
 from show import console, note, spread
 from step_time import Suite, as_json, images
-from torch import nn
+from torch import Tensor, nn
 
 from compiler import compile
 from runtime import attach
@@ -30,6 +31,7 @@ from runtime.models import build_model
 from wiring import parse_wiring
 
 AT_MOST = 1.05
+ALONE = "a loss outside, autograd, no step"
 WIRINGS = ["bp", "dfa", "dkp", "drtp", "rec_lra", "ekdaa"]
 MODELS = ["resnet", "resnet8", "mlp"]
 
@@ -55,13 +57,38 @@ def attaching(model: nn.Module, wiring: str, batch: Batch) -> Contender:
     return Contender(_name(wiring), step, forget(list(own.parameters())), wiring=wiring, shown="attach")
 
 
+class _Nothing(torch.autograd.Function):
+    """A step that computes nothing: an output that is there already, and gradients that are only memory."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, *taught: Tensor) -> Tensor:
+        ctx.taught = taught
+        return output.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, *(torch.empty_like(parameter) for parameter in ctx.taught))
+
+
+def nothing(model: nn.Module, batch: Batch) -> Contender:
+    """What a loss outside and autograd cost by themselves, for as many parameters: no attached model can take less than this and its step."""
+    parameters = list(copy.deepcopy(model).parameters())
+    with torch.no_grad():
+        output = model(batch.x)
+
+    def step() -> None:
+        batch.loss(lambda x: _Nothing.apply(output, *parameters)).backward()  # type: ignore[no-untyped-call]
+
+    return Contender(ALONE, step, forget(parameters))
+
+
 def _name(wiring: str) -> str:
     return f"{wiring}, attach"
 
 
 def measured(name: str, setting: str, model: nn.Module, batch: Batch, wirings: Sequence[str], rounds: int) -> Suite:
     """One model: eager backpropagation, and each wiring both ways."""
-    contenders, bounds = [eager(model, batch)], dict[str, list[Bound]]()
+    contenders, bounds = [eager(model, batch), nothing(model, batch)], dict[str, list[Bound]]()
     for text in wirings:
         program = compile(copy.deepcopy(model), parse_wiring(text), (batch.x, batch.y))
         contenders.append(learning(program, batch, "serial", name=f"{text}, Learner", wiring=text, shown="Learner"))

@@ -3,8 +3,8 @@
     python benchmarks/fuzzing.py [--examples 10000] [--targets wirings commands checkpoints] [--seed 0] [--json FILE]
 
 Examples are drawn by Hypothesis (``tests/fuzz``); an audit hook notices programs and pickles that are run and files that are written
-outside the example's folder. Targets that are not asked for keep their figures in the JSON file. What goes wrong is shown with its
-first example, and the program ends in code 1.
+outside the example's folder. Targets that are not asked for keep their figures in the JSON file, and each says on which day and at which
+commit it was last tried. What goes wrong is shown with its first example, and the program ends in code 1.
 """
 
 import argparse
@@ -75,6 +75,7 @@ def enter(tree: dict[str, Any], name: str, found: Found, seconds: float) -> None
         "failed": found.failed,
         "seconds": round(seconds, 1),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        **{key: str(value) for key, value in facts().items() if key in ("date", "commit")},
     }
     for row in tree["outcomes"].values():
         row.pop(name, None)

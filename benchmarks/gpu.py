@@ -1,4 +1,4 @@
-"""Everything that there is to measure on a GPU, in one command of less than ten minutes; JSON to benchmarks/gpu-<device>.json.
+"""Everything that there is to measure on a GPU, in one command with a limit of time; JSON to benchmarks/gpu-<device>.json.
 
     python benchmarks/gpu.py [--seconds 540] [--models resnet18 mlp resnet20] [--inductor] [--trace FOLDER]
 

@@ -1,9 +1,10 @@
-"""The machine that a benchmark ran on, and how its C library keeps memory."""
+"""The machine and the commit that a benchmark ran on, and how the C library keeps memory."""
 
 import datetime
 import os
 import platform
 import re
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 KEPT = {"MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_MMAP_THRESHOLD_": "4000000000"}
 """glibc's malloc then keeps freed memory. By default it gives big blocks back to the kernel, and page faults when they are needed
-again take up to a fifth of a step, from one contender more than from another by what the heap has been through before."""
+again take time, from one contender more than from another by what the heap has been through before."""
 
 
 def keep_freed_memory() -> None:
@@ -41,7 +42,19 @@ def facts() -> dict[str, object]:
         "load": [round(value, 2) for value in os.getloadavg()],
         "malloc": malloc(),
         "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        **commit(),
     }
+
+
+def commit() -> dict[str, str]:
+    """The commit of the repository that this file lies in, "+ changes" behind it where the tree differs; nothing outside of one."""
+    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": head + " + changes" * bool(changes)}
 
 
 def cpu() -> str:

@@ -7,6 +7,7 @@ A file that is not there is a line that says so; its place in the page stays.
 
 import argparse
 import json
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "measured.md"
 HEAD = """# Speed, memory, toughness
 
-`make measured` writes this page from the JSON files in `benchmarks`. Each was written by the command that stands below its heading; what
-has not been measured says so. Times are of a shared machine without a GPU.
+`make measured` writes this page from the JSON files in `benchmarks`. Below each heading stands the command whose results the file holds, as it
+was typed: where it names a JSON file elsewhere, that was moved to `benchmarks`, a script without a folder was run in its own, and where several
+commands stand, their results were put together in one file. What has not been measured says so. Times are of a shared machine without a GPU.
 """
 FACTS = ("torch", "date", "commit", "command", "python", "cpu", "cores")
 Found = Mapping[str, Any]
@@ -66,14 +68,33 @@ def _bound(row: Found, bound: Found, bases: Sequence[str]) -> str:
 
 
 def memory(found: Found) -> str:
-    """Activations alive at the peak of a step, by depth, wiring and streams."""
-    columns = ["ResNet, wiring", "foreseen, MB", "counted on 1 stream, MB", "on 2 streams, MB", "on 4 streams, MB"]
-    fields = ("foreseen", "counted", "2 streams", "4 streams")
+    """Activations alive at the peak of a step, by depth and wiring: counted, as the allocator saw them, and foreseen by streams."""
+    shown = {
+        "counted": "counted, MB", "allocator": "handed out by the allocator, MB", "foreseen": "foreseen, MB",
+        "2 streams": "foreseen on 2 streams, MB", "4 streams": "foreseen on 4 streams, MB",
+    }  # fmt: skip
+    columns, fields = ["ResNet, wiring", *shown.values()], list(shown)
     rows = [
         [f"{row['depth']}, `{row['wiring']}`", *(f"{row[field] / 1e6:.1f}" if field in row else "" for field in fields)]
         for row in found["rows"]
     ]
     return f"Batch {found['batch']}.\n\n" + table(columns, rows)
+
+
+def digits(found: Found) -> str:
+    """A line a preset, a column a recipe: the mean over the seeds, with the lowest and the highest."""
+    recipes = list(dict.fromkeys(_recipe(row) for row in found["rows"]))
+    reached = {(row["preset"], _recipe(row)): row["accuracies"] for row in found["rows"]}
+    lines = []
+    for preset in dict.fromkeys(row["preset"] for row in found["rows"]):
+        own = [reached.get((preset, recipe)) for recipe in recipes]
+        lines.append([f"`{preset}`", *(f"{statistics.mean(v):.1f} ({min(v):.1f} to {max(v):.1f})" if v else "" for v in own)])
+    head = f"{found['epochs']} epochs; seeds {', '.join(map(str, found['seeds']))}; {found['seconds']:.0f} s in all."
+    return f"{head}\n\n{table(['preset', *recipes], lines)}"
+
+
+def _recipe(row: Found) -> str:
+    return f"`{row['model']}`, {row['optimiser']}{'' if row['standardised'] else ', pixels not standardised'}"
 
 
 def processes(found: Found) -> str:
@@ -103,7 +124,7 @@ def plain(found: Found) -> str:
         nested = all(isinstance(record, Mapping) for record in records.values())
         named = {name: record if nested else {"value": record} for name, record in records.items()}
         columns = list(dict.fromkeys(column for record in named.values() for column, cell in record.items() if _single(cell)))
-        rows = [[_value(record.get(column, "")) for column in columns] for record in named.values()]
+        rows = [[BRIEF.get(column, _value)(record.get(column, "")) for column in columns] for record in named.values()]
         if not isinstance(value, list):
             columns, rows = ["", *columns], [[_words(name), *row] for name, row in zip(named, rows, strict=True)]
         parts.append(f"### {_words(key).capitalize()}\n\n{table(map(_words, columns), rows)}")
@@ -130,6 +151,19 @@ def _value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def _day(date: object) -> str:
+    return f"{str(date).replace('T', ' ')[:16]} UTC" if date else ""
+
+
+def _commit(text: object) -> str:
+    """Twelve digits, and whether the tree had changes."""
+    commit, *changes = str(text).split(" ", 1)
+    return " ".join([commit[:12], *changes])
+
+
+BRIEF = {"date": _day, "commit": _commit}
+
+
 @dataclass(frozen=True)
 class Source:
     """A JSON file: what it is about, the command that writes it, and how it becomes Markdown."""
@@ -148,7 +182,14 @@ SOURCES = {
         "within a round; shown are medians, and over the first with their quartiles. *Bound* is what a ratio was to be at most.",
         steps,
     ),
-    "memory": Source("Memory", "make bench", "Activations alive at the peak of a step, counted while it runs.", memory),
+    "memory": Source(
+        "Memory",
+        "make bench",
+        "Activations alive at the peak of a step. *Counted*: what lived while it ran under `serial`. *Handed out*: what torch's allocator had "
+        "given to the step, operators' own scratch memory included. *Foreseen*: by the schedule's list, on one stream and on more; on several "
+        "streams nothing has been counted.",
+        memory,
+    ),
     "attach": Source(
         "Drop-in",
         "python benchmarks/attach.py --json benchmarks/attach.json",
@@ -163,6 +204,13 @@ SOURCES = {
         "for processes with a processor of their own; here both, and gloo's own threads, share two cores and their memory.",
         processes,
     ),
+    "digits": Source(
+        "Handwritten digits",
+        "python benchmarks/digits.py --json benchmarks/digits.json",
+        "Test accuracy in %, 1437 images to train and 360 to test, by the recipes of `tests/test_digits.py`: the mean over the seeds (lowest to "
+        "highest). `mlp` is the 64-128-128-128-10 tanh network. One test image is 0.28 %.",
+        digits,
+    ),
     "kills": Source(
         "Stopped and resumed",
         "python benchmarks/kills.py --json benchmarks/kills.json",
@@ -170,11 +218,20 @@ SOURCES = {
         "nothing stopped.",
         plain,
     ),
-    "fuzz": Source("Inputs drawn at random", "make fuzz", "Wirings, command lines and checkpoints that hypothesis made up.", plain),
+    "fuzz": Source(
+        "Inputs drawn at random",
+        "make fuzz",
+        "Wirings, command lines and checkpoints that hypothesis made up; failed would be anything but an error of errorwire's own, or a way past "
+        "its guards. Targets are tried apart: the command is that of the last run, and day and commit stand in a target's row where they were "
+        "noted. Most inputs are refused where they are read, as they should be; of wirings, *accepted* ones went to JSON and back, *compiled* "
+        "ones through the compiler too.",
+        plain,
+    ),
     "page": Source(
         "Report page",
         "python benchmarks/page.py --json benchmarks/page.json",
-        "The page that `errorwire report` writes: its size, and how long a browser takes to show it.",
+        "The page that `errorwire report` writes: its size, and how long a browser takes to show it. Mind the load average: the machine was "
+        "busy where it stands above the number of cores.",
         plain,
     ),
 }
@@ -198,9 +255,9 @@ def _origin(found: Found, command: str, name: str) -> str:
         str(facts["cpu"]) if "cpu" in facts else "",
         f"{facts['cores']} cores" if "cores" in facts else "",
         f"torch {facts['torch']}" if "torch" in facts else "",
-        str(facts["date"]).replace("T", " ")[:16] + " UTC" if "date" in facts else "",
+        _day(facts.get("date")),
         f"load average {facts['load'][0]}" if facts.get("load") else "",
-        f"commit {str(facts['commit'])[:12]}" if "commit" in facts else "",
+        f"commit {_commit(facts['commit'])}" if "commit" in facts else "",
     ]
     wrote = facts.get("command", command)
     return f"`benchmarks/{name}` is of `{wrote}`: {'; '.join(filter(None, where)) or 'machine and day not noted'}."

@@ -4,17 +4,17 @@
 
 For CIFAR's ResNets at 3x32x32. "foreseen" is what ``program.report()`` says, "counted" what lived while the step ran
 (``runtime.measured_peak_bytes``), "allocator" what torch's allocator had handed out, operators' own scratch memory included; none
-with inputs and results. "2 streams", "4 streams": by their schedules' lists, each value from its launch to its free.
+with inputs and results. "2 streams", "4 streams": foreseen by their schedules' lists, each value from its launch to its free.
 """
 
 import argparse
 import json
-import platform
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+from machine import facts
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -91,7 +91,8 @@ def show(rows: list[dict[str, int | str]], batch: int) -> None:
     """Print the table in MB (10^6 bytes)."""
     table = Table(title=f"MB of activations at the peak of a step, CIFAR ResNets, batch {batch} at 3x32x32")
     for heading in rows[0]:
-        table.add_column(heading, justify="left" if heading == "wiring" else "right")
+        shown = f"foreseen, {heading}" if heading.endswith("streams") else heading
+        table.add_column(shown, justify="left" if heading == "wiring" else "right")
     for row in rows:
         table.add_row(*(f"{v / 1e6:.1f}" if key not in ("depth", "wiring") else str(v) for key, v in row.items()))
     Console().print(table)
@@ -114,13 +115,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
+    machine = facts()
     pairs = [(depth, wiring) for wiring in options.wirings for depth in options.depths]
     rows = [measure(*pair, options.batch) for pair in track(pairs, "measuring", console=Console(stderr=True))]
     show(rows, options.batch)
     print(promise(rows) or "")
     if options.json is not None:
-        facts = {"torch": torch.__version__, "machine": platform.processor() or platform.machine(), "batch": options.batch}
-        options.json.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n")
+        options.json.write_text(json.dumps({"machine": machine, "batch": options.batch, "rows": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

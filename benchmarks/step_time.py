@@ -8,8 +8,8 @@ measurement takes 20 ms. A step is forward, loss and every update, without an op
 and backward.
 
 The process keeps the memory that it frees, for all contenders alike: it starts itself over with MALLOC_TRIM_THRESHOLD_ and
-MALLOC_MMAP_THRESHOLD_ at 4000000000. glibc gives big blocks back to the kernel otherwise, and the page faults take up to a fifth of
-a step, unevenly by what the heap has been through. ``--malloc default`` shows it without.
+MALLOC_MMAP_THRESHOLD_ at 4000000000. glibc gives big blocks back to the kernel otherwise, and the page faults take their time,
+unevenly by what the heap has been through. ``--malloc default`` shows it without.
 """
 
 import argparse

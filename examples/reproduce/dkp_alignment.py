@@ -1,7 +1,7 @@
 """DKP's figure of alignment: the angle between z B^T and the output under DFA and DKP on Fashion-MNIST.
 
 Results go to examples/reproduce/results; `--seeds`, `--cases`, `--epochs` and `--limit` choose less, `--data-folder` says where
-Fashion-MNIST's files lie. Five epochs of 10000 images took one to four minutes a row here, two cores shared with others.
+Fashion-MNIST's files lie. Ten epochs of 10000 images took 4.5 minutes a row here, two cores shared with others.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """DKP's table 1 on Fashion-MNIST, network of two convolutions: six algorithms, and BP with frozen convolutions.
 
 Results go to examples/reproduce/results; `--seeds`, `--cases`, `--epochs` and `--limit` choose less, `--data-folder` says where
-Fashion-MNIST's files lie. Five epochs of 10000 images took one to four minutes a row here, two cores shared with others.
+Fashion-MNIST's files lie. Five epochs of 10000 images took one to three minutes a row here, two cores shared with others.
 """
 
 import sys

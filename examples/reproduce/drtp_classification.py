@@ -1,7 +1,7 @@
 """DRTP's synthetic classification (Frenkel, Lefebvre, Bol 2021): a 256-500-500-10 network, six algorithms, 500 epochs.
 
-Results go to examples/reproduce/results; `--seeds`, `--cases` and `--epochs` choose less. One seed of all cases took 42 minutes on a core
-of a shared machine.
+Results go to examples/reproduce/results; `--seeds`, `--cases` and `--epochs` choose less. The steps of one seed of all cases took 35 to 38
+minutes on a core of a shared machine.
 """
 
 import sys

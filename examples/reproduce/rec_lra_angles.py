@@ -1,7 +1,7 @@
 """rec-LRA's figure of angles (Ororbia, Mali, Kifer, Giles 2023): a residual MLP on MNIST, five algorithms.
 
 Results go to examples/reproduce/results; `--seeds`, `--cases` and `--epochs` choose less, `--data-folder` says where the images lie.
-An epoch took 17 to 32 s a row on a core shared with other work, so that 100 epochs of a row and seed take up to an hour.
+An epoch took 10 to 13 s on a row's average, on a core shared with other work: 100 epochs of a row and seed take about 20 minutes.
 """
 
 import sys

@@ -19,9 +19,9 @@ HEAD = """# Results beside the papers
 `errorwire reproduce NAME` runs a study, and `errorwire reproduce --page docs/results.md` writes this page from the JSON files that
 the runs leave, one a case and seed. Figures are of the last epoch, not of the best one: the mean over seeds and, from two
 seeds on, ± their standard deviation. *Difference* is ours less the paper's. What has not been run is left blank. *Minutes* are a run's
-wall time in training steps, without tests and measurements, on a machine shared with other work: they show its load more than what a rule costs
-(of DRTP's networks on MNIST `conv_trained-bp` took 6.2 and `conv_trained-dfa` 0.5), and [step times](performance.md) were taken side by side
-instead. *Epochs / full*: those that were run, and the paper's, or ours where the paper's are not known and the text says so.
+wall time in training steps, without tests and measurements, on a machine shared with other work: they show its load at that hour more than what
+a rule costs, and rows may differ by it tenfold; for that see [step times](performance.md), which were taken side by side. *Epochs / full*: those
+that were run, and the paper's, or ours where the paper's are not known and the text says so.
 """
 
 
