@@ -16,6 +16,7 @@ from compiler.flow import Flow, plus
 from compiler.forward import Forward
 from compiler.mirrors import Way
 from compiler.partition import Region
+from compiler.synapses import bound
 from wiring import OUTPUT, Mirror
 
 Purpose = tuple[Way, str]
@@ -173,15 +174,6 @@ class Backward:
             return None
         if through.magnitude == "fixed":
             return torch.sign(forward) * self.synapses[own or ""].detach()
-        bound = start_bound(tuple(forward.shape), through)
-        magnitude = bound / 2 if through.magnitude == "constant" else torch.rand_like(forward) * bound
+        most = bound(through.init, forward)
+        magnitude = most / 2 if through.magnitude == "constant" else torch.rand_like(forward) * most
         return torch.sign(forward) * magnitude
-
-
-def start_bound(shape: tuple[int, ...], synapse: Mirror) -> float:
-    """The bound ``b`` of the uniform distribution that a mirror's magnitudes come from; ``b / 2`` is their mean."""
-    outputs, inputs = shape[0], 1
-    for size in shape[1:]:
-        inputs *= size
-    fans = inputs + outputs * inputs // shape[1] if synapse.init.kind == "glorot_uniform" else inputs
-    return float((6.0 / fans) ** 0.5)

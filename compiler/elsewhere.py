@@ -37,8 +37,7 @@ def forward_map(forward: Forward, receiver: str, sender: str, point: Tensor) -> 
     with torch.no_grad(), forward.context():
         for node in reach:
             if node.target is torch.ops.aten.native_dropout.default:
-                probability, mask = float(node.args[1]), forward.value(node)[1]  # type: ignore[arg-type]
-                values[node] = read(node, node.all_input_nodes[0]) * mask * (1.0 / (1.0 - probability)), mask
+                values[node] = forward.same_mask(node, read(node, node.all_input_nodes[0]))
             else:
                 values[node] = forward.operate(node, lambda source, node=node: read(node, source))  # type: ignore[misc]
     found: Tensor = values[goal]

@@ -1,5 +1,6 @@
 """The error graph: a wiring resolved against a model's sites."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,11 @@ class ErrorParameter:
     plasticity: Plasticity
     mirrors: str | None = None
     source: Port | None = None
+
+    @property
+    def numel(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
 
     @property
     def learns(self) -> bool:

@@ -5,6 +5,7 @@
 | synapse | subclass ``Synapse`` | ``@operator(Spec)`` over a class with ``shape``, ``start``, ``transmit``; or over a ``Relay`` |
 | credit | subclass ``Credit`` | ``@crediting(Spec)`` over ``f(spec, arrival) -> Credited`` |
 | plasticity | subclass ``Plasticity`` | ``@post(Spec)`` over ``f(spec, receiver) -> Flow``, or ``@learning(Spec)`` over ``f(spec, edge) -> Tensor`` |
+| the same for mirrors | and write ``teaches = "mirrors"`` | ``@mirroring(Spec)`` over ``f(spec, state) -> Flow`` |
 | topology | subclass ``Topology`` | nothing: define ``senders`` or ``arriving`` |
 | preset | - | ``@preset`` over a function that returns a ``Wiring`` |
 
@@ -15,6 +16,7 @@ it must return, and what the analyses make of it.
 from compiler.credit import Arrival, Credited, crediting
 from compiler.errors import CreditError, EdgeError, SiteError
 from compiler.flow import Flow
+from compiler.mirroring import Mirroring, mirroring
 from compiler.plasticity import Plastic, Receiver, learning, post
 from compiler.relay import Relay, Sender
 from compiler.synapses import Port, draw, operator
@@ -35,6 +37,7 @@ __all__ = [
     "Flow",
     "Fraction",
     "Init",
+    "Mirroring",
     "Plastic",
     "Plasticity",
     "Port",
@@ -51,6 +54,7 @@ __all__ = [
     "crediting",
     "draw",
     "learning",
+    "mirroring",
     "operator",
     "post",
     "preset",

@@ -19,7 +19,7 @@ from compiler.errorgraph import ErrorGraph
 from compiler.formats import MemoryLayout, channels_last, like, map_order
 from compiler.joint import Joint
 from compiler.mirrors import LinearCall, Mirrored, Transport, mirrored_weights
-from compiler.partition import parameters_behind
+from compiler.partition import parameters_behind, phi_parameters
 from compiler.sites import Site
 from compiler.syncnorm import joint_norm
 from wiring import Mirror
@@ -175,15 +175,14 @@ class Forward:
         value: Tensor = local[site.z]
         return value
 
-    def _same_mask(self, node: fx.Node, value: Tensor) -> tuple[Tensor, Tensor]:
+    def same_mask(self, node: fx.Node, value: Tensor) -> tuple[Tensor, Tensor]:
         """Dropout of another tensor with the mask that the forward pass drew."""
         probability, mask = float(node.args[1]), self._values[node][1]  # type: ignore[arg-type]
         return value * mask * (1.0 / (1.0 - probability)), mask
 
     def phi_parameters(self, site: Site) -> list[str]:
         """The activation's own trainable parameters (PReLU)."""
-        outside = [s for node in site.phi for s in node.all_input_nodes if s not in self.dataflow.data]
-        return sorted({name for source in outside for name in parameters_behind(source, self.captured, self.dataflow)})
+        return phi_parameters(site, self.captured, self.dataflow)
 
     def weights(self, replaced: Callable[[str], Tensor | None]) -> Callable[[fx.Node], Any]:
         """Values of nodes without data when some parameters are replaced: what a mirror reads instead of a weight."""
@@ -198,7 +197,7 @@ class Forward:
                 elif node.op == "placeholder":
                     known[node] = mirrors[names[0]]
                 elif node.target is torch.ops.aten.native_dropout.default:
-                    known[node] = self._same_mask(node, read(node.all_input_nodes[0]))
+                    known[node] = self.same_mask(node, read(node.all_input_nodes[0]))
                 else:
                     known[node] = self.call(node, read)
             return known[node]

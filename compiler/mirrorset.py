@@ -8,6 +8,7 @@ from torch import fx
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow, shape
 from compiler.errorgraph import ErrorEdge, ErrorParameter, mode
+from compiler.errors import EdgeError
 from compiler.mirrors import mirrored_weights
 from compiler.partition import Partition, Region, parameters_behind
 from wiring import Mirror, Rule
@@ -19,7 +20,8 @@ Modes = list[tuple[Mirror, "Rule | ErrorEdge"]]
 class MirrorSet:
     """The mirrors of a model: for each mode the error parameter's name of each weight, and every such parameter by name.
 
-    What lies in front of a region reaches it through junctions, too: values of several readers that are no sites.
+    Whatever passes a weight in the same mode shares its mirror, so it must teach it alike. What lies in front of a region reaches it
+    through junctions, too: values of several readers that are no sites.
     """
 
     captured: Capture
@@ -29,6 +31,7 @@ class MirrorSet:
     rules: Mapping[str, Rule]
     names: dict[Mirror, dict[str, str]] = field(default_factory=dict)
     parameters: dict[str, ErrorParameter] = field(default_factory=dict)
+    _origins: dict[str, "Rule | ErrorEdge"] = field(default_factory=dict)
     _in_front: dict[fx.Node, dict[str, None]] = field(default_factory=dict)
     _taught: set[fx.Node] = field(default_factory=set)
 
@@ -68,16 +71,40 @@ class MirrorSet:
         return behind
 
     def _put(self, wanted: Mirror, origin: "Rule | ErrorEdge", weight: str) -> None:
-        """A parameter for a weight under a mode, unless it has one or the mode needs none."""
-        if wanted.weights == "forward" or without_tensor(wanted) or weight in self.names.setdefault(wanted, {}):
+        """A parameter for a weight under a mode, unless it has one or the mode needs none.
+
+        Raises:
+            EdgeError: it has one that learns by another plasticity.
+        """
+        if wanted.weights == "forward" or without_tensor(wanted):
+            return
+        known = self.names.setdefault(wanted, {}).get(weight)
+        if known is not None:
+            self._agree(known, origin, weight)
             return
         number = list(self.names).index(wanted)
         name = f"mirror:{weight}" + (f":{number + 1}" if number else "")
         self.names[wanted][weight] = name
         self.parameters[name] = ErrorParameter(name, self._shape(weight), wanted, origin.plasticity, mirrors=weight)
+        self._origins[name] = origin
+
+    def _agree(self, name: str, origin: "Rule | ErrorEdge", weight: str) -> None:
+        first = self._origins[name]
+        if origin.plasticity != first.plasticity:
+            raise EdgeError(
+                f"Errors of the {_named(first)} and of the {_named(origin)} pass {weight!r} over one mirror, which cannot learn by both. "
+                "Give both the same plasticity, or one of them Mirror(init=...) with another init, which is a mirror of its own."
+            )
 
     def _shape(self, name: str) -> tuple[int, ...]:
         return next(shape(node) for node in self.captured.inputs if self.captured.parameter(node) == name)
+
+
+def _named(origin: "Rule | ErrorEdge") -> str:
+    """What brings a mirror about, with its plasticity."""
+    if isinstance(origin, Rule):
+        return f"rule for {origin.at!r} ({origin.plasticity.kind})"
+    return f"edge {origin.source!r} -> {origin.target!r} ({origin.plasticity.kind})"
 
 
 def without_tensor(synapse: Mirror) -> bool:

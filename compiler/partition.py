@@ -131,6 +131,12 @@ def _describe(region: Region, captured: Capture, parts: Partition, flow: Dataflo
     region.cuts, region.parameters = list(cuts), list(names)
 
 
+def phi_parameters(site: Site, captured: Capture, flow: Dataflow) -> list[str]:
+    """The trainable parameters of a site's own activation (PReLU)."""
+    outside = [source for node in site.phi for source in node.all_input_nodes if source not in flow.data]
+    return sorted({name for source in outside for name in parameters_behind(source, captured, flow)})
+
+
 def parameters_behind(node: fx.Node, captured: Capture, flow: Dataflow) -> list[str]:
     """The trainable parameters that a node without data is computed from."""
     seen, stack, found = {node}, [node], []

@@ -19,12 +19,12 @@ from compiler.example import Inputs
 from compiler.formats import MemoryLayout, like
 from compiler.lower import Tensors, lower, lower_halves
 from compiler.lowered import Halves, Layout, Lowered
-from compiler.partition import parameters_behind
+from compiler.partition import phi_parameters
 from compiler.plan import Plan
 from compiler.planning import scheduled
 from compiler.resolve import resolve
-from compiler.signal import Loss, error_scale, loss_name
-from compiler.sites import PIECEWISE
+from compiler.signal import Loss, called, error_scale, loss_name
+from compiler.sites import SATURATING
 from compiler.statistics import check_statistics, joint_norms
 from compiler.world import World
 from wiring import OUTPUT, Wiring
@@ -121,7 +121,8 @@ def _check_reached(source: Source, planned: Plan, layout: Layout) -> None:
 
 
 def _check_loss(loss: Loss) -> None:
-    own = [name for name, p in loss.named_parameters() if p.requires_grad] if isinstance(loss, nn.Module) else []
+    module = called(loss)
+    own = [name for name, p in module.named_parameters() if p.requires_grad] if isinstance(module, nn.Module) else []
     if own:
         raise LossError(
             f"Loss {loss_name(loss)!r} has parameters of its own ({', '.join(own)}), which no wiring credits. "
@@ -154,9 +155,7 @@ def frozen_parameters(planned: Plan) -> set[str]:
         still = own or all(site != OUTPUT and planned.errors.frozen(site) for site in through[region.name])
         (frozen if still else learning).update(region.parameters)
         if region.site:
-            outside = [s for node in region.site.phi for s in node.all_input_nodes if s not in planned.dataflow.data]
-            for node in outside:
-                (frozen if still else learning).update(parameters_behind(node, planned.captured, planned.dataflow))
+            (frozen if still else learning).update(phi_parameters(region.site, planned.captured, planned.dataflow))
     return frozen - learning
 
 
@@ -206,14 +205,11 @@ def _unreached(wiring: Wiring, names: list[str], reason: str = "no error path re
 
 
 def _warn(wiring: Wiring, errors: ErrorGraph) -> None:
-    open_ended = [
-        s.name
-        for s in errors.sites.values()
-        if errors.rules[s.name].signal == "target" and s.activation in PIECEWISE | {"gelu", "silu"}
-    ]
+    open_ended = [s for s in errors.sites.values() if errors.rules[s.name].signal == "target" and s.activation not in SATURATING]
     if open_ended:
+        first, more = open_ended[0], f" and {len(open_ended) - 1} more" if len(open_ended) > 1 else ""
         warnings.warn(
-            f"Wiring {wiring.name!r} sends targets to {open_ended[0]!r} ({errors.sites[open_ended[0]].activation}) and {len(open_ended) - 1} more: "
-            "with activations that do not saturate learning does not stop (DRTP, section 4). Use tanh or sigmoid.",
+            f"Wiring {wiring.name!r} sends targets to {first.name!r} ({first.activation}){more}: with activations that do not saturate learning does "
+            "not stop (DRTP, section 4). Use tanh or sigmoid, or leave such sites out by Sites(exclude=...).",
             WiringWarning, stacklevel=4,
         )  # fmt: skip

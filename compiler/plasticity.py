@@ -2,8 +2,8 @@
 
 An edge's own synapse learns as a rule by a *post-synaptic* vector: its gradient ``dE`` is the outer product of that vector with the
 sender's error, that is the transmission's own vector-Jacobian product, so kernels and matrices follow one formula: register such
-a rule with ``@post(...)``. Any other rule makes ``dE`` of what the two ends of its edge know: ``@learning(...)``. A mirror's
-gradient is a factor times the forward parameter's update, or comes from noise (``compiler.noise``).
+a rule with ``@post(...)``. Any other rule makes ``dE`` of what the two ends of its edge know: ``@learning(...)``. Mirrors learn otherwise
+(``compiler.mirroring``).
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from compiler.flow import Flow
 from compiler.registration import Registry
 from compiler.relay import Sender
 from compiler.synapses import Port
-from wiring import DirectKolenPollack, ErrorKernel, Hebbian, KolenPollack
+from wiring import DirectKolenPollack, Hebbian
 from wiring.record import Word
 from wiring.spec import Plasticity
 
@@ -169,15 +169,6 @@ def reads_sender(spec: Plasticity) -> bool:
 
 def _word(spec: Plasticity, edge: Plastic) -> str:
     return f"Plasticity {spec.kind!r} of synapse {edge.name!r}"
-
-
-def mirror_factor(spec: Plasticity) -> float:
-    """What a mirror's update is of its forward parameter's: +-1 (Kolen-Pollack), +-gamma (EKDAA eq. 8)."""
-    if isinstance(spec, KolenPollack):
-        return float(spec.sign)
-    if isinstance(spec, ErrorKernel):
-        return spec.sign * spec.gamma
-    raise EdgeError(f"Plasticity {type(spec).__name__} does not teach mirrors. Use KolenPollack() or ErrorKernel().")
 
 
 @post(DirectKolenPollack)

@@ -247,7 +247,8 @@ def compile(
         output: which part of what the model returns the loss reads: an index, a key or field name, or a function.
         autocast: dtype of mixed precision, as ``torch.bfloat16``; default: the ambient ``torch.autocast``, or none.
         layout: memory format of the maps ``[N, C, H, W]`` and ``[N, C, D, H, W]`` inside the step. ``"preserve"`` keeps the one of
-            the model and the batch, so that backpropagation equals eager autograd bit for bit. ``"channels_last"`` computes them
+            the model and the batch, so that backpropagation equals eager autograd bit for bit, but where three or more gradients
+            meet at one value or weight and are added in another order. ``"channels_last"`` computes them
             with channels innermost, in which convolutions and batch norms are faster (on CPUs, and on GPUs in half precision),
             whatever the format of the model and the batch: the same numbers up to rounding, since sums run in another order,
             and up to dropout on maps, which draws its mask in another order. Models and batches stay as they are.

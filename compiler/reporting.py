@@ -1,7 +1,6 @@
 """Program -> report."""
 
 import glob
-import math
 from typing import TYPE_CHECKING
 
 from compiler.analysis import Reach
@@ -50,7 +49,7 @@ def report(program: "UpdateProgram") -> Report:
         batch=program.plan.batch,
         sites=tuple(_site(program, name, reach) for name in errors.sites),
         forward_parameters=sum(parameters[name].numel() for name in parameters),
-        error_parameters=sum(math.prod(p.shape) for p in errors.parameters.values()),
+        error_parameters=sum(p.numel for p in errors.parameters.values()),
         weight_transport=tuple(transported),
         transported_scales=tuple(name for name in transported if parameters[name].dim() == 1),
         local_weight_transport=tuple(sorted(reach.local_weight_transport())),
@@ -86,7 +85,7 @@ def _site(program: "UpdateProgram", name: str, reach: Reach) -> SiteReport:
         shape=port.unit_shape if port.shape[0] % port.batch == 0 else port.shape,
         block=levels[0].get(name) if levels else None,
         edges=edges,
-        error_parameters=sum(math.prod(errors.parameters[parameter].shape) for parameter in owned),
+        error_parameters=sum(errors.parameters[parameter].numel for parameter in owned),
         parameters=tuple(p for p in errors.parts.regions[site.h].parameters if p in program.lowered.layout.gradients),
         locking=_locking(edges, name, reach),
     )
@@ -107,7 +106,7 @@ def _edge(program: "UpdateProgram", edge: ErrorEdge) -> EdgeReport:
         assert isinstance(edge.synapse, Mirror)
         owned = errors.mirrors.get(edge.synapse, {})
         names = tuple(dict.fromkeys(owned[w] for w in errors.path_weights(edge.source, edge.target) if w in owned))
-    numbers = sum(math.prod(errors.parameters[name].shape) for name in names)
+    numbers = sum(errors.parameters[name].numel for name in names)
     return EdgeReport(
         source=edge.source, kind=edge.kind, synapse=_synapse_name(edge), plasticity=edge.plasticity.kind, parameters=names, numbers=numbers
     )  # fmt: skip

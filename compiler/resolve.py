@@ -8,7 +8,7 @@ import networkx as nx
 from compiler.blocks import block_levels, residual_sums
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow, channel_dim, shape
-from compiler.drawn import edges_into, synapse_shape
+from compiler.drawn import check_drawn, check_levels, edges_into, listing, matched, synapse_shape
 from compiler.errorgraph import ErrorEdge, ErrorGraph, ErrorParameter
 from compiler.errors import EdgeError, SiteError
 from compiler.hebbian import check_hebbian
@@ -18,6 +18,8 @@ from compiler.sites import Found, Site, find_sites
 from compiler.synapses import Port, by_shape
 from wiring import OUTPUT, Edge, LikeForward, Mirror, Rule, SiteStructure, Wiring
 from wiring.match import fits_any
+from wiring.spec import Plasticity, Synapse
+from wiring.teaching import check_teaching
 
 
 def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> ErrorGraph:
@@ -33,12 +35,15 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> Er
     parts = partition(captured, flow, found.sites, found.v)
     structure = _structure(captured, flow, found, parts, wiring)
     rules = _rules(wiring, structure)
+    check_levels(wiring, structure)
+    check_drawn(wiring, structure)
     dropped = {site for site in structure.sites if edges_into(site, rules[site].topology, structure) is None}
     if dropped:
         kept = tuple(site for site in found.sites if site.name not in dropped)
         found = replace(found, sites=kept, sums={node: name for node, name in found.sums.items() if name not in dropped})
         parts = partition(captured, flow, kept, found.v)
         structure = _structure(captured, flow, found, parts, wiring)
+        check_drawn(wiring, structure)
     _require_sites(structure, rules, wiring)
     check_steps(parts)
     check_hebbian(captured, flow, parts, rules, wiring.name)
@@ -66,12 +71,7 @@ def _structure(captured: Capture, flow: Dataflow, found: Found, parts: Partition
         return SiteStructure(names, plain.forward, levels, modules)
     groups: dict[str, str] = {}
     for pattern in wiring.sites.blocks:
-        matched = plain.matching(pattern)
-        if not matched and names:
-            raise SiteError(
-                f"blocks={pattern!r} names no module that holds a site. Sites lie in: {', '.join(sorted(set(modules.values())))}."
-            )
-        groups |= matched
+        groups |= matched(pattern, "blocks", plain)
     return SiteStructure(names, plain.forward, (groups,), modules)
 
 
@@ -79,7 +79,7 @@ def _rules(wiring: Wiring, structure: SiteStructure) -> dict[str, Rule]:
     rules: dict[str, Rule] = {}
     for rule in wiring.rules:
         if rule.at != "*" and not any(fits_any(site, (rule.at,)) for site in (*structure.sites, OUTPUT)):
-            raise SiteError(f"Wiring {wiring.name!r} has a rule for {rule.at!r}, which names no site. {_listing(structure)}")
+            raise SiteError(f"Wiring {wiring.name!r} has a rule for {rule.at!r}, which names no site. {listing(structure)}")
     for site in structure.sites:
         found = wiring.rule(site)
         if found is None:
@@ -87,10 +87,6 @@ def _rules(wiring: Wiring, structure: SiteStructure) -> dict[str, Rule]:
         rules[site] = found
     rules[OUTPUT] = wiring.rule(OUTPUT) or wiring.rules[-1]
     return rules
-
-
-def _listing(structure: SiteStructure) -> str:
-    return f"Sites: {', '.join((*structure.sites, OUTPUT))}."
 
 
 def _require_sites(structure: SiteStructure, rules: Mapping[str, Rule], wiring: Wiring) -> None:
@@ -122,10 +118,8 @@ def _check_batch(port: Port) -> None:
 
 
 def _edges(site: str, structure: SiteStructure, rule: Rule, ports: Mapping[str, Port], wiring: Wiring) -> tuple[ErrorEdge, ...]:
-    every = edges_into(site, rule.topology, structure) or ()
-    drawn = [edge for edge in (_named(edge, structure, wiring) for edge in every) if edge.target == site]
     edges = []
-    for edge in drawn:
+    for edge in edges_into(site, rule.topology, structure) or ():
         adjacent = structure.forward.has_edge(site, edge.source)
         source, target = ports[edge.source], ports[site]
         synapse = by_shape(edge.synapse or rule.synapse, source, target)
@@ -145,28 +139,22 @@ def _edges(site: str, structure: SiteStructure, rule: Rule, ports: Mapping[str, 
                     "weights to start from. Use KaimingUniform() or Normal(std=...), or synapse=Mirror(init=LikeForward())."
                 )
             name = f"{edge.source}->{site}"
-        edges.append(
-            ErrorEdge(edge.source, site, "adjacent" if adjacent else "skip", synapse, edge.plasticity or rule.plasticity, name)
-        )
+        plasticity = _plasticity(edge, synapse, rule, wiring)
+        edges.append(ErrorEdge(edge.source, site, "adjacent" if adjacent else "skip", synapse, plasticity, name))
     return tuple(edges)
 
 
-def _named(edge: Edge, structure: SiteStructure, wiring: Wiring) -> Edge:
-    """The edge with a block's module path replaced by the block's output site."""
-    ends = []
-    for end in (edge.source, edge.target):
-        closing = next((structure.closing(level, end) for level in structure.levels if end in level.values()), end)
-        name = end if end in structure.sites or end == OUTPUT else closing
-        if name not in structure.sites and name != OUTPUT:
-            raise EdgeError(
-                f"Wiring {wiring.name!r} draws edge {edge.source!r} -> {edge.target!r}, but {end!r} is no site. {_listing(structure)}"
-            )
-        ends.append(name)
-    if ends[1] == OUTPUT:
+def _plasticity(edge: Edge, synapse: Synapse, rule: Rule, wiring: Wiring) -> Plasticity:
+    """The edge's own plasticity, or else the rule's, which must suit the edge's own synapse as well."""
+    plasticity = edge.plasticity or rule.plasticity
+    try:
+        check_teaching(synapse, plasticity)
+    except ValueError as error:
         raise EdgeError(
-            f"Wiring {wiring.name!r} draws an edge into 'output', whose error is the loss's. Draw edges into hidden sites."
-        )
-    return edge.model_copy(update={"source": ends[0], "target": ends[1]})
+            f"Edge {edge.source!r} -> {edge.target!r} of wiring {wiring.name!r} would never learn: {error}"
+            + (" Or give the edge plasticity=Fixed(), for the one that it has is its rule's." if edge.plasticity is None else "")
+        ) from error
+    return plasticity
 
 
 def _refuse_cycles(edges: Mapping[str, Sequence[ErrorEdge]], wiring: Wiring) -> None:

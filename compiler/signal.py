@@ -20,9 +20,15 @@ def error_scale(loss: Loss, batch: int) -> float:
 
 
 def sums(loss: Loss) -> bool:
-    """Whether a loss is a sum over the batch, as its ``reduction`` says; else it is taken for a mean."""
-    keywords = loss.keywords if isinstance(loss, functools.partial) else {}
-    return bool(getattr(loss, "reduction", keywords.get("reduction", "mean")) == "sum")
+    """Whether a loss is a sum over the batch, as its ``reduction`` or that of what a ``functools.partial`` calls says; else it is taken for a mean."""
+    if isinstance(loss, functools.partial):
+        return bool(loss.keywords["reduction"] == "sum") if "reduction" in loss.keywords else sums(loss.func)
+    return bool(getattr(loss, "reduction", "mean") == "sum")
+
+
+def called(loss: Loss) -> Loss:
+    """What a loss calls: of a ``functools.partial`` its function."""
+    return called(loss.func) if isinstance(loss, functools.partial) else loss
 
 
 def one_hot(labels: Any, v: Tensor) -> Tensor:
@@ -88,6 +94,5 @@ def class_labels(graph: fx.Graph, placeholders: dict[fx.Node, int]) -> list[Clas
 
 def loss_name(loss: Loss) -> str:
     """A loss's name for messages."""
-    if isinstance(loss, functools.partial):
-        return loss_name(loss.func)
-    return type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", type(loss).__name__)
+    function = called(loss)
+    return type(function).__name__ if isinstance(function, nn.Module) else getattr(function, "__name__", type(function).__name__)

@@ -24,6 +24,8 @@ PIECEWISE = {
 }
 RANDOM = {"rrelu", "rrelu_with_noise"}
 FLAT = {"sign", "sgn", "heaviside"}
+SATURATING = {"tanh", "sigmoid", "softsign", "hardtanh", "hardsigmoid", "relu6", *FLAT}
+"""Activations that are level, or nearly so, on both sides."""
 ACTIVATIONS = SMOOTH | PIECEWISE | FLAT
 STEPS = FLAT | {"round", "floor", "ceil", "trunc"}
 GATES = {"sigmoid", "hardsigmoid"}
@@ -132,18 +134,29 @@ def _activation(node: fx.Node, flow: Dataflow, v: fx.Node) -> Site | None:
         for product in flow.users(users[0]):
             if op_name(product) == "mul" and set(product.all_input_nodes) == {h, users[0]}:
                 return Site(_stem(product, "mish"), module_path(product), h, product, (node, users[0], product), "mish")
+    if name == "tanh" and len(users) == 1 and op_name(users[0]) == "sub" and users[0].args == (h, node):
+        return Site(_stem(users[0], "tanhshrink"), module_path(users[0]), h, users[0], (node, users[0]), "tanhshrink")
     for user in users:
         if op_name(user) == "mul" and set(user.all_input_nodes) == {h, node}:
             return Site(_stem(user, "silu" if name == "sigmoid" else name), module_path(user), h, user, (node, user), "silu")
     if name in GATES and users and all(_multiplies(user, node, flow) for user in users):
         return None
-    return Site(_stem(node, name), module_path(node), h, node, (node,), name)
+    activation = "relu6" if name == "relu" and _bounds(node)[1] is not None else name
+    return Site(_stem(node, name), module_path(node), h, node, (node,), activation)
 
 
 def _is_clamp_at_zero(node: fx.Node) -> bool:
     """``x.clamp(min=0)`` and its like, a ReLU by hand (bounded above or not)."""
-    low = node.kwargs.get("min", node.args[1] if len(node.args) > 1 else None)
-    return op_name(node) in ("clamp", "clamp_min") and isinstance(low, int | float) and low == 0
+    low, _ = _bounds(node)
+    return isinstance(low, int | float) and low == 0
+
+
+def _bounds(node: fx.Node) -> tuple[object, object]:
+    """What a clamp keeps its argument between, each ``None`` where there is none."""
+    if op_name(node) not in ("clamp", "clamp_min"):
+        return None, None
+    low, high, *_ = (*node.args[1:], None, None)
+    return node.kwargs.get("min", low), node.kwargs.get("max", high)
 
 
 def _multiplies(user: fx.Node, gate: fx.Node, flow: Dataflow) -> bool:

@@ -166,6 +166,23 @@ def draw(init: Init, shape: tuple[int, ...], generator: torch.Generator) -> Tens
     return value
 
 
+def bound(init: Init, weight: Tensor) -> float:
+    """The bound ``b`` of the distribution ``U(-b, b)`` that ``draw`` takes values in a weight's shape from; ``b / 2`` is their mean magnitude.
+
+    Raises:
+        EdgeError: the distribution has none.
+    """
+    fan_in, fan_out = torch.nn.init._calculate_fan_in_and_fan_out(weight)
+    if isinstance(init, KaimingUniform):
+        return float((6.0 / fan_in) ** 0.5)
+    if isinstance(init, GlorotUniform):
+        return float((6.0 / (fan_in + fan_out)) ** 0.5)
+    raise EdgeError(
+        f"Init {init.kind!r} has no bound, to which magnitudes that are 'constant' or 'fresh' keep (Mirror(weights='sign')). "
+        "Use init=KaimingUniform() or GlorotUniform(), or magnitude='fixed', which is drawn once from any."
+    )
+
+
 @operator(Dense)
 class DenseOperator:
     """``d[N, U] = e[N, S] B[S, U]``; between maps whose channels lie innermost the smaller factor is brought into their order."""

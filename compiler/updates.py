@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from compiler.buckets import Buckets
+from compiler.errors import CreditError
 from compiler.flow import Flow, plus
 from compiler.formats import like
 from compiler.forward import Forward
 from compiler.joint import Joint
+from compiler.mirroring import Mirroring, mirrored
 from compiler.noise import noise_update
 from compiler.partition import Region
 from compiler.plan import Plan
-from compiler.plasticity import mirror_factor
 from compiler.signal import sums
 from compiler.statistics import differs
 from compiler.tracing import task
@@ -46,6 +47,9 @@ class Updates:
 
     def __init__(self, plan: Plan, forward: Forward, synapses: Mapping[str, Tensor], joint: Joint | None) -> None:
         self._plan, self._forward, self._synapses, self._joint = plan, forward, synapses, joint
+        taught = {own: p for own, p in plan.errors.parameters.items() if p.mirrors is not None and p.learns}
+        self._by_noise = {own: p for own, p in taught.items() if isinstance(p.plasticity, NoiseMirror)}
+        self._by_updates = {own: p for own, p in taught.items() if own not in self._by_noise}
         self._shares: dict[str, Flow] = {}
         self._summed: dict[str, bool] = {}
         self.gradients: dict[str, Tensor] = {}
@@ -54,14 +58,30 @@ class Updates:
 
     def add(self, region: Region, hearers: Iterable[str], name: str, flow: Flow) -> None:
         """Add a region's share to a parameter's update: a batch mean, or a sum where the rules of the sites that teach it say so."""
-        rules = [self._plan.errors.rules[site] for site in hearers if site != OUTPUT]
-        summed = bool(rules) and all(rule.reduction == "sum" for rule in rules)
-        share = flow.times(1.0 if summed else 1.0 / self._plan.scale)
+        summed = self._sums(region, hearers)
+        share = flow if summed else flow.over(self._plan.scale)
         summed = summed or sums(self._plan.loss)
         with task(f"update:{region.name}"):
             if self._joint is not None and summed != self._summed.setdefault(name, summed):
                 share = Flow(share.value * self._joint.turned(self._summed[name]), share.scale)
             self._shares[name] = plus(self._shares.get(name), share)
+
+    def _sums(self, region: Region, hearers: Iterable[str]) -> bool:
+        """Whether the sites whose credit runs through a region sum its updates; the output's credit makes means.
+
+        Raises:
+            CreditError: some do and others do not, and the region's one pass cannot keep them apart.
+        """
+        errors = self._plan.errors
+        taught = [site for site in sorted(hearers) if site == OUTPUT or not errors.frozen(site)]
+        wanted = {site: "mean" if site == OUTPUT else errors.rules[site].reduction for site in taught}
+        if len(set(wanted.values())) > 1 and not sums(self._plan.loss):
+            said = ", ".join(f"{site!r} a {reduction}" for site, reduction in wanted.items())
+            raise CreditError(
+                f"Wiring {self._plan.wiring.name!r} cannot credit {', '.join(region.parameters)}, which several sites teach: over the batch {said}. "
+                "Give the rules of all these sites the same reduction ('mean', where the output is one of them)."
+            )
+        return "sum" in wanted.values()
 
     def finish(self, name: str) -> None:
         """A parameter's update is whole: put it out, and that of the mirrors that learn from it, so that what it was made of can go."""
@@ -77,6 +97,10 @@ class Updates:
 
     def teach(self, name: str, label: str, update: Tensor) -> None:
         """An error synapse's update is whole: put it out; ``label`` is the task that it belongs to."""
+        self._teach(name, label, update, sums(self._plan.loss))
+
+    def _teach(self, name: str, label: str, update: Tensor, summed: bool) -> None:
+        """``summed``: whether the update is a sum over the batch and no mean."""
 
         def put(total: Tensor) -> None:
             self.error_gradients[name] = self._put_out(total, self._synapses[name])
@@ -84,7 +108,6 @@ class Updates:
         if self.buckets is None:
             put(update)
         else:
-            summed = sums(self._plan.loss) and not label.startswith("noise")
             self.buckets.add(label, update, self._synapses[name], summed, put)
 
     def results(self, loss: Tensor, discrepancies: list[Tensor]) -> Results:
@@ -105,19 +128,20 @@ class Updates:
     def _take(self, name: str, update: Flow) -> None:
         with task(f"gradient:{name}"):
             self.gradients[name] = self._put_out(update.plain(), self._forward.parameters[name])
-        for own, parameter in self._plan.errors.parameters.items():
-            if parameter.mirrors == name and parameter.learns and not isinstance(parameter.plasticity, NoiseMirror):
+        for own, parameter in self._by_updates.items():
+            if parameter.mirrors == name:
                 with task(f"plasticity:{own}"):
-                    learned = Flow(update.value.clone(), update.scale * mirror_factor(parameter.plasticity))
+                    learned = mirrored(parameter.plasticity, Mirroring(own, self._synapses[own].detach(), update))
                     self.error_gradients[own] = self._put_out(learned.plain(), self._synapses[own])
 
     def _noise_phase(self) -> None:
-        """Mirrors that learn from noise: each waits for nothing but its own weights."""
-        for own, parameter in self._plan.errors.parameters.items():
-            if parameter.mirrors is not None and isinstance(parameter.plasticity, NoiseMirror):
-                with task(f"noise:{own}"):
-                    update = noise_update(self._forward, parameter.mirrors, self._synapses[own], parameter.plasticity)
-                    self.teach(own, f"noise:{own}", update)
+        """Mirrors that learn from noise, a mean whatever the loss: each waits for nothing but its own weights."""
+        for own, parameter in self._by_noise.items():
+            assert parameter.mirrors is not None
+            assert isinstance(parameter.plasticity, NoiseMirror)
+            with task(f"noise:{own}"):
+                update = noise_update(self._forward, parameter.mirrors, self._synapses[own], parameter.plasticity)
+                self._teach(own, f"noise:{own}", update, False)
 
     def _join(self, results: Results, buckets: Buckets) -> None:
         """Loss, discrepancy and buffers of the joint batch; then every sum is waited for and put out."""

@@ -83,6 +83,11 @@ class Word(Record):
         return handler(data)
 
     @classmethod
+    def family(cls) -> type["Word"]:
+        """The family that a word belongs to."""
+        return next(base for base in cls.__mro__ if Word in base.__bases__)
+
+    @classmethod
     def words(cls) -> dict[str, type[Self]]:
         """Every word of this family by its kind, as far as the modules that declare them are imported."""
         return {kind: word for kind, word in cls._words.items() if issubclass(word, cls)}

@@ -1,16 +1,17 @@
 """Wirings by name: the presets, and the texts and files that name one on a command line."""
 
 import inspect
+import types
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from wiring import presets
 from wiring.errors import OptionError, WiringError
 from wiring.plugins import load_plugins
-from wiring.record import InvalidWiring, same_definition
-from wiring.text import Option, parse_call
+from wiring.record import InvalidWiring, Record, Word, same_definition
+from wiring.text import Option, read_value, split_call
 from wiring.wiring import Rule, Wiring
 
 PRESETS: dict[str, Callable[..., Wiring]] = {
@@ -63,7 +64,8 @@ def parse_wiring(text: str) -> Wiring:
     Presets are those of this package, those that were registered, and those of installed plug-ins.
 
     Keys are the preset's options, and behind them any field of the wiring and its rule, inner ones with dots:
-    ``rec_lra:depth=1,reprojection=none,credit.kappa=2,plasticity.sign=-1``. Patterns are joined by ``|``: ``bp:frozen=conv*|bn*``.
+    ``rec_lra:depth=1,reprojection=none,credit.kappa=2,plasticity.sign=-1``. A field that holds several values takes them joined by
+    ``|``: ``bp:frozen=conv*|bn*``.
 
     Raises:
         OptionError: unknown preset, unknown option, or an option text that cannot be read.
@@ -72,7 +74,7 @@ def parse_wiring(text: str) -> Wiring:
     """
     if text.endswith(".json"):
         return _from_file(Path(text))
-    name, options = parse_call(text)
+    name, words = split_call(text)
     failed = () if name in PRESETS else load_plugins()
     if name not in PRESETS:
         near = get_close_matches(name, PRESETS, n=1)
@@ -80,7 +82,7 @@ def parse_wiring(text: str) -> Wiring:
         told = f"No preset is called {name!r}.{hint} Presets: {', '.join(PRESETS)}; or give a .json file."
         raise OptionError(" ".join((told, *failed)))
     accepted = inspect.signature(PRESETS[name]).parameters
-    fields = {key: options.pop(key) for key in list(options) if key not in accepted}
+    fields = {key: word for key, word in words.items() if key not in accepted}
     unknown = [key for key in fields if key.partition(".")[0] not in FIELDS]
     if unknown:
         offers = f"It takes: {', '.join(accepted)}. " if accepted else ""
@@ -88,8 +90,8 @@ def parse_wiring(text: str) -> Wiring:
             f"Preset {name!r} has no option {unknown[0]!r}. {offers}Every wiring takes: {', '.join(FIELDS)} (inner fields as credit.kappa)."
         )
     try:
-        wiring = _made(name, options)
-        return wiring.but(**{key.replace(".", "__"): _listed(key, value) for key, value in fields.items()}) if fields else wiring
+        wiring = _made(name, {key: read_value(word) for key, word in words.items() if key in accepted})
+        return wiring.but(**{key.replace(".", "__"): _read(wiring, key, fields) for key in fields}) if fields else wiring
     except InvalidWiring as error:
         raise InvalidWiring(f"Preset {text!r} cannot be built. {error}") from error
 
@@ -107,10 +109,37 @@ def _made(name: str, options: Mapping[str, Option]) -> Wiring:
     return wiring
 
 
-def _listed(key: str, value: Option) -> object:
-    """A field's value from a text; several patterns have ``|`` between them."""
-    several = key in ("frozen", "topology.levels") or key.startswith("sites.")
-    return tuple(value.split("|")) if several and isinstance(value, str) else value
+def _read(wiring: Wiring, key: str, fields: Mapping[str, str]) -> object:
+    """A field's value from a text; where its annotation is a tuple, what stands between ``|``."""
+    word, single = fields[key], read_value(fields[key])
+    return tuple(word.split("|")) if single is not None and _holds_several(wiring, key, fields) else single
+
+
+def _holds_several(wiring: Wiring, key: str, fields: Mapping[str, str]) -> bool:
+    """Whether the field that a key names is a tuple by its annotation, in records of the kinds that the text gives them."""
+    *path, name = key.split(".")
+    record: object = wiring if key.partition(".")[0] in type(wiring).model_fields else wiring.rules[0]
+    for depth, inner in enumerate(path, 1):
+        record = getattr(record, inner, None)
+        kind = fields.get(".".join((*path[:depth], "kind")))
+        if kind is not None and isinstance(record, Word):
+            record = _of_kind(record, kind)
+    field = type(record).model_fields.get(name) if isinstance(record, Record) else None
+    return field is not None and _is_tuple(field.annotation)
+
+
+def _of_kind(word: Word, kind: str) -> Word:
+    """Another word of the same family, with whatever it has by default; the word itself where the kind is unknown."""
+    try:
+        return type(word).family().word(kind).model_construct(kind=kind)
+    except ValueError:
+        return word
+
+
+def _is_tuple(annotation: Any) -> bool:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return any(map(_is_tuple, get_args(annotation)))
+    return annotation is tuple or get_origin(annotation) is tuple
 
 
 def _from_file(path: Path) -> Wiring:

@@ -4,7 +4,7 @@ Processing order of a step that the words below describe: forward; the output's 
 *synapses* in the order that the *topology* gives; *credit* at each site; updates of regions; *plasticity* of synapses.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, model_validator
 
@@ -182,18 +182,25 @@ class Frozen(Credit):
 
 
 class Plasticity(Word):
-    """Family: how error synapses learn; written as a gradient ``dE``, used as ``E <- E - lr dE``."""
+    """Family: how error synapses learn; written as a gradient ``dE``, used as ``E <- E - lr dE``.
+
+    ``teaches``: edges' ``own`` synapses, ``mirrors`` with random weights, or ``any``.
+    """
+
+    teaches: ClassVar[Literal["own", "mirrors", "any"]] = "own"
 
 
 class Fixed(Plasticity):
     """Synapses keep their first values."""
 
+    teaches = "any"
     kind: Literal["fixed"] = "fixed"
 
 
 class KolenPollack(Plasticity):
     """``dB = sign * dW`` laid out as ``B`` (DKP eq. 6, 11: sign +1). Give forward and error parameters equal weight decay."""
 
+    teaches = "mirrors"
     kind: Literal["kolen_pollack"] = "kolen_pollack"
     sign: Literal[1, -1] = 1
 
@@ -223,6 +230,7 @@ class Hebbian(Plasticity):
 class ErrorKernel(Plasticity):
     """``dE = sign * gamma * dW`` laid out as ``E`` (EKDAA eq. 8, printed with sign -1; its released code uses +1)."""
 
+    teaches = "mirrors"
     kind: Literal["error_kernel"] = "error_kernel"
     gamma: Positive = 0.1
     sign: Literal[1, -1] = 1
@@ -236,6 +244,7 @@ class NoiseMirror(Plasticity):
     ``mean((W xi) xi^T)`` is ``std^2 W``, ``B`` comes to rest around ``gamma std^2 / decay`` times ``W``: with the defaults, around ``W``.
     """
 
+    teaches = "mirrors"
     kind: Literal["noise_mirror"] = "noise_mirror"
     gamma: Positive = 0.1
     decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1

@@ -7,10 +7,10 @@ differ in their synapses answers ``arriving(site, structure)`` instead, with the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import networkx as nx
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from wiring.match import fits_any
 from wiring.record import Count, Record, Word
@@ -37,6 +37,12 @@ class SiteStructure:
     def closing(self, level: Mapping[str, str], group: str) -> str:
         """The site whose value leaves a group: its last one in topological order."""
         return [site for site in self.sites if level.get(site) == group][-1]
+
+    def site(self, name: str) -> str:
+        """The site that an end of a drawn edge means: of that name, or whose value leaves the block with that path; else the name as it is."""
+        if name in (*self.sites, OUTPUT):
+            return name
+        return next((self.closing(level, name) for level in self.levels if name in level.values()), name)
 
     def matching(self, pattern: str) -> Mapping[str, str]:
         """The groups that a module-path pattern makes: each site falls to its outermost module that matches."""
@@ -121,6 +127,18 @@ class Recursive(Topology):
     depth: Count = 2
     levels: tuple[str, ...] | None = None
 
+    @model_validator(mode="after")
+    def _as_many_levels_as_depth_wants(self) -> Self:
+        wanted = max(self.depth - 1, 1)
+        if self.levels is not None and len(self.levels) != wanted:
+            patterns = "one pattern" if wanted == 1 else f"{wanted} patterns"
+            raise ValueError(
+                f"depth={self.depth} takes {patterns} of levels, outermost first, and not {len(self.levels)}: {', '.join(self.levels) or 'none'}. "
+                f"Give {wanted}"
+                + (f", or depth={len(self.levels) + 1}." if self.levels else ", or levels=None for the blocks that are found.")
+            )
+        return self
+
     def senders(self, site: str, structure: SiteStructure) -> tuple[str, ...] | None:
         levels = structure.levels if self.levels is None else [structure.matching(p) for p in reversed(self.levels)]
         for level in levels[: max(self.depth - 1, 1)]:
@@ -137,8 +155,15 @@ class Explicit(Topology):
     kind: Literal["explicit"] = "explicit"
     edges: Annotated[tuple[Edge, ...], Field(min_length=1)]
 
-    def senders(self, site: str, structure: SiteStructure) -> tuple[str, ...] | None:
-        return tuple(edge.source for edge in self.edges if edge.target == site)
+    def arriving(self, site: str, structure: SiteStructure) -> tuple[Edge, ...]:
+        return tuple(edge for edge in self.drawn(structure) if edge.target == site)
+
+    def drawn(self, structure: SiteStructure) -> tuple[Edge, ...]:
+        """Every edge, its ends as the names of sites."""
+        return tuple(
+            edge.model_copy(update={"source": structure.site(edge.source), "target": structure.site(edge.target)})
+            for edge in self.edges
+        )
 
 
 class Silent(Topology):

@@ -7,21 +7,8 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_va
 
 from wiring.match import fits_any
 from wiring.record import InvalidWiring, Positive, Record, describe
-from wiring.spec import (
-    Credit,
-    DirectKolenPollack,
-    ErrorKernel,
-    Fixed,
-    Frozen,
-    Gradient,
-    Hebbian,
-    KolenPollack,
-    Mirror,
-    NoiseMirror,
-    Plasticity,
-    Sites,
-    Synapse,
-)
+from wiring.spec import Credit, Fixed, Frozen, Gradient, Mirror, Plasticity, Sites, Synapse
+from wiring.teaching import check_teaching
 from wiring.topology import Direct, Recursive, Silent, Topology
 
 Signal = Literal["error", "sign", "target"]
@@ -47,19 +34,14 @@ class Rule(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        mirror = self.synapse if isinstance(self.synapse, Mirror) else None
-        learns = f"plasticity {self.plasticity.kind!r}"
         if isinstance(self.credit, Frozen) != isinstance(self.topology, Silent):
             raise ValueError("frozen credit and the silent topology belong together. Use both, or neither.")
-        if mirror and isinstance(self.topology, Direct | Recursive):
+        if isinstance(self.synapse, Mirror) and isinstance(self.topology, Direct | Recursive):
             raise ValueError(
                 f"a mirror synapse follows one forward step, but topology {self.topology.kind!r} spans several. "
                 "Use topology=Pairwise(), or synapse=Dense()."
             )
-        if isinstance(self.plasticity, KolenPollack | ErrorKernel | NoiseMirror) and (mirror is None or mirror.weights != "random"):
-            raise ValueError(f"{learns} follows forward weights. It needs synapse=Mirror(weights='random').")
-        if isinstance(self.plasticity, Hebbian | DirectKolenPollack) and mirror:
-            raise ValueError(f"{learns} needs an edge's own synapse. Use Dense(), Kernel() or Pointwise(), not Mirror().")
+        check_teaching(self.synapse, self.plasticity)
         return self
 
 

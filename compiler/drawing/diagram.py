@@ -6,7 +6,6 @@ them.
 """
 
 import functools
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -99,7 +98,7 @@ def diagram(program: "UpdateProgram") -> Diagram:
     """Everything that a picture of the program shows."""
     errors = program.plan.errors
     wires = tuple(_wire(edge, errors) for arriving in errors.edges.values() for edge in arriving)
-    numbers = sum(math.prod(parameter.shape) for parameter in errors.parameters.values())
+    numbers = sum(parameter.numel for parameter in errors.parameters.values())
     return Diagram(
         title=f"{program.wiring.name} on {type(program.model).__name__}",
         subtitle=f"{_count(len(errors.sites), 'site')}, {_count(len(wires), 'error edge')}, {_count(numbers, 'error parameter')}",

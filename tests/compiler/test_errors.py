@@ -416,13 +416,15 @@ def test_targets_need_labels_that_can_be_one_hot(labels: Any, loss: Any) -> None
         compile(mlp(), drtp(), (data()[0], labels), loss)
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU, nn.LeakyReLU])
+@pytest.mark.parametrize(
+    "activation", [nn.ReLU, nn.GELU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.Softplus, nn.Mish, nn.Tanhshrink, nn.LogSigmoid]
+)
 def test_targets_at_open_ended_activations_warn(activation: type[nn.Module]) -> None:
     with pytest.warns(WiringWarning, match=r"'drtp'.*'1'.*do not saturate.*Use tanh or sigmoid"):
         compile(mlp(activation), drtp(), data())
 
 
-@pytest.mark.parametrize("activation", [nn.Tanh, nn.Sigmoid])
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardsigmoid, nn.ReLU6])
 def test_targets_at_saturating_activations_do_not_warn(activation: type[nn.Module]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", WiringWarning)

@@ -15,6 +15,7 @@ from compiler.extend import (
     Credited,
     Edge,
     Flow,
+    Mirroring,
     Plastic,
     Plasticity,
     Port,
@@ -26,10 +27,11 @@ from compiler.extend import (
     Topology,
     crediting,
     learning,
+    mirroring,
     operator,
     post,
 )
-from wiring import Dense, Direct, Gradient, Hebbian, Mirror, Rule, Wiring, dfa, drtp
+from wiring import Dense, Hebbian, InvalidWiring, KolenPollack, Wiring, dfa, drtp, fa
 from wiring import Edge as Drawn
 
 
@@ -87,6 +89,16 @@ def odd_learning(spec: OddLearning, edge: Plastic) -> Any:
     return MADE["learning"](edge)
 
 
+class OddMirroring(Plasticity):
+    teaches = "mirrors"
+    kind: Literal["odd_mirroring"] = "odd_mirroring"
+
+
+@mirroring(OddMirroring)
+def odd_mirroring(spec: OddMirroring, state: Mirroring) -> Any:
+    return MADE["mirroring"](state)
+
+
 class OddTopology(Topology):
     kind: Literal["odd"] = "odd"
 
@@ -104,6 +116,11 @@ class Unregistered(Synapse):
 
 class UnregisteredCredit(Credit):
     kind: Literal["unregistered"] = "unregistered"
+
+
+class UnregisteredMirroring(Plasticity):
+    teaches = "mirrors"
+    kind: Literal["unregistered_mirroring"] = "unregistered_mirroring"
 
 
 class UnregisteredPlasticity(Plasticity):
@@ -241,12 +258,31 @@ def test_a_wrong_plasticity(kind: str, made: Callable[[Any], Any], match: str, m
     refused(dfa().but(plasticity=OddPost() if kind == "post" else OddLearning()), EdgeError, match)
 
 
+@pytest.mark.parametrize(
+    ("made", "match"),
+    [
+        (
+            lambda m: m.update.plain(),
+            r"'odd_mirroring' of mirror 'mirror:2.weight' gives a Tensor for the gradient dB. Return it as Flow",
+        ),
+        (lambda m: Flow(m.mirror[:1]), r"the gradient dB of shape \[1, 8\]"),
+        (lambda m: Flow(in_place(m.mirror)), "changes a tensor in place"),
+        (lambda m: m.weight, "raised AttributeError"),
+    ],
+)
+def test_a_wrong_plasticity_of_mirrors(made: Callable[[Mirroring], Any], match: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MADE, "mirroring", made)
+    refused(fa().but(plasticity=OddMirroring()), EdgeError, match)
+
+
+def test_a_function_for_mirrors_belongs_to_a_plasticity_that_says_so() -> None:
+    with pytest.raises(EdgeError, match=r"OddPost teaches 'own'. Write teaches = 'mirrors' into its class"):
+        mirroring(OddPost)
+
+
 def test_a_plasticity_that_teaches_no_mirror() -> None:
-    rule = Rule(topology=Direct(), synapse=Dense(), credit=Gradient())
-    wiring = Wiring(name="mine", rules=(rule,)).but(
-        topology__kind="pairwise", synapse=Mirror(weights="random"), plasticity=OddPost()
-    )
-    refused(wiring, EdgeError, "OddPost does not teach mirrors")
+    with pytest.raises(InvalidWiring, match=r"'odd_post' needs an edge's own synapse. Use Dense\(\)"):
+        fa().but(plasticity=OddPost())
 
 
 # ------------------------------------------------------------------------------------------------ topologies, and what is missing
@@ -274,6 +310,7 @@ def test_a_wrong_topology(made: Callable[[str], Any], match: str, monkeypatch: p
         (dfa().but(synapse=Unregistered()), EdgeError, r"Unregistered has no transmission operator. Register one with @operator\(Unreg"),
         (dfa().but(credit=UnregisteredCredit()), CreditError, r"has no function. Register one with @crediting\(UnregisteredCredit\)"),
         (dfa().but(plasticity=UnregisteredPlasticity()), EdgeError, r"Register one with @post\(UnregisteredPlasticity\) or @learning"),
+        (fa().but(plasticity=UnregisteredMirroring()), EdgeError, r"no function for mirrors. Register one with @mirroring\(UnregisteredM"),
         (dfa().but(topology=Unanswered()), EdgeError, "Unanswered must define senders"),
     ],
 )  # fmt: skip
@@ -288,6 +325,7 @@ def test_a_word_without_a_function(wiring: Wiring, error: type[CompileError], ma
         lambda: crediting(OddCredit)(odd_credit),
         lambda: post(OddPost)(odd_post),
         lambda: learning(OddPost)(odd_learning),
+        lambda: mirroring(KolenPollack)(odd_mirroring),
     ],
 )
 def test_a_second_function_is_refused(register: Callable[[], Any]) -> None:

@@ -1,4 +1,4 @@
-"""Options that the papers leave open: signs, the restored derivative, kappa; each against a step written by hand."""
+"""Options that the papers leave open: signs, the restored derivative, magnitudes, kappa; each against a step written by hand."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from compiler import compile
 from runtime.learner import Learner
-from wiring import Hebbian, Wiring, bp, dfa, dkp, fa, kp, rec_lra
+from wiring import Hebbian, Wiring, bp, dfa, dkp, fa, kp, rec_lra, sign_symmetry
 
 N = 7
 
@@ -57,6 +57,21 @@ def test_the_derivative_restored_in_the_error_synapses(post: str) -> None:
         want = -gamma * error.T @ (own * (1 - torch.tanh(aim) ** 2)) / N
         torch.testing.assert_close(synapses[name].grad, want)
         error = z - torch.tanh(aim)
+
+
+def test_constant_magnitudes_of_sign_symmetry_are_the_mean_of_the_initial_distribution() -> None:
+    """Kaiming's ``U(-b, b)`` with ``b = sqrt(6 / fan_in)``, so ``b / 2`` behind every sign."""
+    learner = step(sign_symmetry("usf"))
+    torch.manual_seed(1)
+    x, y = torch.randn(N, 4, dtype=torch.float64), torch.arange(N) % 3
+    model = learner.model
+    h1 = model[0](x)  # type: ignore[index]
+    h2 = model[2](torch.tanh(h1))  # type: ignore[index]
+    error = torch.softmax(model[4](torch.tanh(h2)), 1) - torch.eye(3, dtype=torch.float64)[y]  # type: ignore[index]
+    c2 = error @ (model[4].weight.sign() * (6 / 5) ** 0.5 / 2) * (1 - torch.tanh(h2) ** 2)  # type: ignore[index]
+    c1 = c2 @ (model[2].weight.sign() * (6 / 6) ** 0.5 / 2) * (1 - torch.tanh(h1) ** 2)  # type: ignore[index]
+    torch.testing.assert_close(model[2].weight.grad, c2.T @ torch.tanh(h1) / N)  # type: ignore[index]
+    torch.testing.assert_close(model[0].weight.grad, c1.T @ x / N)  # type: ignore[index]
 
 
 def test_kappa_scales_what_hidden_sites_teach() -> None:

@@ -36,6 +36,8 @@ def compiled(model: nn.Module, algorithm: Wiring | None = None) -> UpdateProgram
         (lambda h: torch.clamp_min(h, 0), "relu"),
         (lambda h: h * torch.sigmoid(h), "silu"),
         (lambda h: h * torch.tanh(F.softplus(h)), "mish"),
+        (lambda h: h.clamp(0, 6), "relu6"),
+        (lambda h: h - torch.tanh(h), "tanhshrink"),
         (F.relu_, "relu"),
         (torch.sin, "sin"),
     ],

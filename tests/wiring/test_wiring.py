@@ -93,7 +93,8 @@ credits_ = st.one_of(
 )  # fmt: skip
 hebbian = st.builds(Hebbian, post=st.sampled_from(["displacement", "activity", "error"]), gamma=positive, sign=signs)
 edges = st.builds(Edge, source=names, target=names, synapse=st.one_of(st.none(), own), plasticity=st.one_of(st.none(), hebbian))
-spanning = st.one_of(st.just(Direct()), st.builds(Recursive, depth=count, levels=st.one_of(st.none(), st.lists(names).map(tuple))))
+grouped = st.lists(names, min_size=1, max_size=8).map(lambda levels: Recursive(depth=len(levels) + 1, levels=tuple(levels)))
+spanning = st.one_of(st.just(Direct()), st.builds(Recursive, depth=count), grouped)
 stepping = st.one_of(
     st.just(Pairwise()), st.builds(Skip, gap=count), st.builds(Explicit, edges=st.lists(edges, min_size=1, max_size=3).map(tuple))
 )
@@ -189,6 +190,9 @@ def test_a_family_may_grow_words_elsewhere() -> None:
         (lambda: Hebbian(sign=2), "sign"),
         (lambda: Hebbian(post="nothing"), "post"),
         (lambda: Recursive(depth=0), "depth"),
+        (lambda: Recursive(depth=3, levels=("s?",)), r"depth=3 takes 2 patterns of levels, outermost first, and not 1: s\?. Give 2, or depth=2"),
+        (lambda: Recursive(depth=1, levels=("a", "b")), "depth=1 takes one pattern.* and not 2: a, b. Give 1, or depth=3"),
+        (lambda: Recursive(levels=()), "and not 0: none. Give 1, or levels=None"),
         (lambda: Skip(gap=0), "gap"),
         (lambda: Explicit(edges=()), "edges"),
         (lambda: Normal(std=-1.0), "std"),
@@ -235,10 +239,36 @@ def test_json_that_is_no_wiring(text: str) -> None:
         ("ekdaa:beta=0.3,sign=-1", ekdaa(beta=0.3, sign=-1)),
         ("sign_symmetry:form=frsf", sign_symmetry("frsf")),
         ("dfa:", dfa()),
+        ("dfa:frozen=conv*|bn*,sites.exclude=0.10", dfa().but(frozen=("conv*", "bn*"), sites__exclude=("0.10",))),
+        ("rec_lra:depth=3,topology.levels=layer?|layer?.?", rec_lra(depth=3).but(topology__levels=("layer?", "layer?.?"))),
+        ("rec_lra:topology.levels=none", rec_lra()),
+        ("dfa:topology.kind=recursive,topology.levels=1", dfa().but(topology=Recursive(levels=("1",)))),
     ],
 )
 def test_texts_name_wirings(text: str, want: Wiring) -> None:
     assert parse_wiring(text) == want
+
+
+def test_several_values_of_a_field_are_told_by_its_annotation() -> None:
+    """Whatever package the word comes from, and whatever the values are."""
+    from typing import Literal
+
+    from wiring.spec import Synapse
+
+    class Layered(Synapse):
+        kind: Literal["layered"] = "layered"
+        widths: tuple[int, ...]
+        names: tuple[str, ...] | None = None
+        text: str = ""
+
+    def read(options: str) -> Synapse:
+        return parse_wiring(f"dfa:synapse.kind=layered,{options}").rules[0].synapse
+
+    assert read("synapse.widths=8|16,synapse.text=a|b") == Layered(widths=(8, 16), text="a|b")
+    assert read("synapse.widths=8,synapse.names=1|two") == Layered(widths=(8,), names=("1", "two"))
+    assert read("synapse.names=none,synapse.widths=8") == Layered(widths=(8,))
+    with pytest.raises(InvalidWiring, match="widths"):
+        read("synapse.widths=8|wide")
 
 
 @pytest.mark.parametrize(
@@ -406,7 +436,14 @@ def test_explicit_edges_are_heard_as_drawn(pairs: list[tuple[int, int]]) -> None
     topology = Explicit(edges=tuple(Edge(source=str(a), target=str(b)) for a, b in pairs))
     structure = chain(*map(str, range(6)))
     for site in structure.sites:
-        assert topology.senders(site, structure) == tuple(str(a) for a, b in pairs if str(b) == site)
+        arriving = topology.arriving(site, structure)
+        assert [(edge.source, edge.target) for edge in arriving] == [(str(a), str(b)) for a, b in pairs if str(b) == site]
+
+
+def test_explicit_edges_name_blocks_and_keep_what_is_their_own() -> None:
+    own = Edge(source="s2.b1", target="s1.b2", synapse=Dense(), plasticity=Hebbian())
+    (edge,) = Explicit(edges=(own, Edge(source=OUTPUT, target="s2.b2"))).arriving("s1.b2.out", nested())
+    assert edge == own.model_copy(update={"source": "s2.b1.out", "target": "s1.b2.out"})
 
 
 # ------------------------------------------------------------------------------------------------ the package
