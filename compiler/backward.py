@@ -14,9 +14,9 @@ from torch import Tensor, fx
 from compiler.errorgraph import ErrorGraph, mode
 from compiler.flow import Flow, plus
 from compiler.forward import Forward
+from compiler.initial import bound
 from compiler.mirrors import Way
 from compiler.partition import Region
-from compiler.synapses import bound
 from wiring import OUTPUT, Mirror
 
 Purpose = tuple[Way, str]

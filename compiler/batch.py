@@ -7,7 +7,7 @@ from compiler.capture import Output, capture
 from compiler.errorgraph import ErrorGraph
 from compiler.errors import CompileError, EdgeError
 from compiler.example import Inputs
-from compiler.synapses import Port
+from compiler.port import Port
 from wiring import OUTPUT
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from compiler.contract import calling
 from compiler.errors import EdgeError, SiteError
-from compiler.synapses import Port, find_operator
+from compiler.port import Port
+from compiler.synapses import find_operator
 from wiring import OUTPUT, Edge, Explicit, Recursive, SiteStructure, Wiring
 from wiring.spec import Synapse
 from wiring.topology import Topology

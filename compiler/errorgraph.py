@@ -9,8 +9,8 @@ from torch import fx
 from compiler.dataflow import Dataflow
 from compiler.mirrors import FORWARD, Way
 from compiler.partition import Partition
+from compiler.port import Port
 from compiler.sites import Site
-from compiler.synapses import Port
 from wiring import OUTPUT, Fixed, Frozen, Mirror, Rule, SiteStructure
 from wiring.spec import Plasticity, Synapse
 

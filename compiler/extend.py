@@ -16,10 +16,12 @@ it must return, and what the analyses make of it.
 from compiler.credit import Arrival, Credited, crediting
 from compiler.errors import CreditError, EdgeError, SiteError
 from compiler.flow import Flow
+from compiler.initial import draw
 from compiler.mirroring import Mirroring, mirroring
 from compiler.plasticity import Plastic, Receiver, learning, post
+from compiler.port import Port
 from compiler.relay import Relay, Sender
-from compiler.synapses import Port, draw, operator
+from compiler.synapses import operator
 from wiring import OUTPUT, Edge, Rule, SiteStructure, Wiring, preset
 from wiring.record import Count, Fraction, Positive
 from wiring.spec import Credit, Init, Plasticity, Synapse

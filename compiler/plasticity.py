@@ -16,9 +16,9 @@ from torch import Tensor
 from compiler.contract import calling, check_flow, check_tensor
 from compiler.errors import EdgeError
 from compiler.flow import Flow
+from compiler.port import Port
 from compiler.registration import Registry
 from compiler.relay import Sender
-from compiler.synapses import Port
 from wiring import DirectKolenPollack, Hebbian
 from wiring.record import Word
 from wiring.spec import Plasticity

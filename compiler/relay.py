@@ -2,15 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from compiler.flow import Flow
-
-if TYPE_CHECKING:
-    from compiler.synapses import Port
+from compiler.port import Port
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,13 @@ class Relay(ABC):
     """
 
     @abstractmethod
-    def shape(self, spec: Any, source: "Port", target: "Port") -> tuple[int, ...]:
+    def shape(self, spec: Any, source: Port, target: Port) -> tuple[int, ...]:
         """Of ``E``, one tensor: an operator with several packs them."""
 
     @abstractmethod
-    def start(self, spec: Any, shape: tuple[int, ...], source: "Port", generator: torch.Generator) -> Tensor:
+    def start(self, spec: Any, shape: tuple[int, ...], source: Port, generator: torch.Generator) -> Tensor:
         """First values, drawn from the generator, on the CPU."""
 
     @abstractmethod
-    def transmit(self, spec: Any, synapse: Tensor, sender: Sender, source: "Port", target: "Port") -> Tensor:
+    def transmit(self, spec: Any, synapse: Tensor, sender: Sender, source: Port, target: Port) -> Tensor:
         """The displacement at the receiver, in ``target.shape`` and the dtype of ``E``."""

@@ -14,8 +14,9 @@ from compiler.errors import EdgeError, SiteError
 from compiler.hebbian import check_hebbian
 from compiler.mirrorset import MirrorSet
 from compiler.partition import Partition, check_steps, partition
+from compiler.port import Port
 from compiler.sites import Found, Site, find_sites
-from compiler.synapses import Port, by_shape
+from compiler.synapses import by_shape
 from wiring import OUTPUT, Edge, LikeForward, Mirror, Rule, SiteStructure, Wiring
 from wiring.match import fits_any
 from wiring.spec import Plasticity, Synapse

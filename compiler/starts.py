@@ -10,7 +10,8 @@ from compiler.contract import calling, check_tensor
 from compiler.errorgraph import ErrorParameter
 from compiler.errors import EdgeError
 from compiler.formats import like
-from compiler.synapses import draw, find_operator
+from compiler.initial import draw
+from compiler.synapses import find_operator
 from wiring import LikeForward, Mirror
 
 

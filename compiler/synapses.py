@@ -5,10 +5,8 @@ tensor as ``[N, C, *P]``; a *vector* has no positions. One signature, looked up 
 ``@operator(MySynapse)``.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -17,87 +15,14 @@ from torch import Tensor
 
 from compiler.bypass import resample
 from compiler.errors import EdgeError
-from compiler.formats import inverse
+from compiler.initial import draw
+from compiler.port import Port
 from compiler.registration import Registry
 from compiler.relay import Relay
-from wiring import ByShape, Channelwise, Dense, GlorotUniform, KaimingUniform, Kernel, Normal, Pointwise, Sparse, Zeros
-from wiring.spec import Init, Synapse
+from wiring import ByShape, Channelwise, Dense, Kernel, Pointwise, Sparse
+from wiring.spec import Synapse
 
 LARGEST = 2**30
-
-
-@dataclass(frozen=True)
-class Port:
-    """One end of an edge: a site's tensor ``[N * k, ...]`` with its channel axis; ``k`` rows belong to each sample.
-
-    ``order``: its axes from the outermost in memory to the innermost, batch first, while a step is traced; none where they lie in order.
-    """
-
-    site: str
-    shape: tuple[int, ...]
-    batch: int
-    channel: int
-    order: tuple[int, ...] = ()
-
-    def lying(self, order: tuple[int, ...]) -> "Port":
-        """The same end with its axes in that order in memory."""
-        return dataclasses.replace(self, order=order)
-
-    @property
-    def units(self) -> int:
-        """Units a sample."""
-        return math.prod(self.shape) // self.batch
-
-    @property
-    def unit_shape(self) -> tuple[int, ...]:
-        """The shape of one sample."""
-        rows = self.shape[0] // self.batch
-        return self.shape[1:] if rows == 1 else (rows, *self.shape[1:])
-
-    @property
-    def channels(self) -> int:
-        return self.shape[self.channel] if len(self.shape) > 1 else 1
-
-    @property
-    def is_map(self) -> bool:
-        return self.units > self.channels
-
-    @property
-    def positions(self) -> tuple[int, ...]:
-        """Sizes of the position axes; ``(1,)`` for a vector."""
-        rows = self.shape[0] // self.batch
-        space = tuple(size for axis, size in enumerate(self.shape) if axis not in (0, self.channel))
-        return (space or (1,)) if rows == 1 else (rows * math.prod(space),)
-
-    def to_map(self, value: Tensor) -> Tensor:
-        """``[N * k, ...]`` -> ``[N, C, *P]``."""
-        moved = value.movedim(self.channel, 1) if len(self.shape) > 1 else value.unsqueeze(1)
-        if self.shape[0] == self.batch:
-            return moved.reshape(self.batch, self.channels, *self.positions)
-        rows = self.shape[0] // self.batch
-        return moved.reshape(self.batch, rows, self.channels, -1).transpose(1, 2).reshape(self.batch, self.channels, -1)
-
-    def from_map(self, value: Tensor) -> Tensor:
-        """``[N, C, *P]`` -> the site's own shape."""
-        space = [size for axis, size in enumerate(self.shape) if axis not in (0, self.channel)]
-        rows = self.shape[0] // self.batch
-        if rows > 1:
-            value = value.reshape(self.batch, self.channels, rows, -1).transpose(1, 2)
-        flat = value.reshape(self.shape[0], self.channels, *space)
-        return flat.movedim(1, self.channel).reshape(self.shape)
-
-    def to_rows(self, value: Tensor) -> Tensor:
-        """``[N * k, ...]`` -> ``[N, U]``, units as they lie in memory, so that nothing is copied."""
-        return value.permute(self.order).reshape(self.batch, self.units)
-
-    def from_rows(self, rows: Tensor) -> Tensor:
-        """``[N, U]``, units as they lie in memory -> the site's own shape, nothing copied."""
-        return rows.reshape([self.shape[axis] for axis in self.order]).permute(inverse(self.order))
-
-    def as_lying(self, units: Tensor) -> Tensor:
-        """``[M, U]`` with the units as they are counted -> as they lie in memory."""
-        within = self.order[1:] if self.shape[0] == self.batch else tuple(axis + 1 for axis in self.order)
-        return units.reshape(-1, *self.unit_shape).permute(0, *within).reshape(units.shape)
 
 
 class Operator(Protocol):
@@ -147,40 +72,6 @@ def by_shape(spec: Synapse, source: Port, target: Port) -> Synapse:
     while isinstance(spec, ByShape):
         spec = spec.maps if source.is_map and target.is_map else spec.vectors
     return spec
-
-
-def draw(init: Init, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """First values of a synapse, as float32 on the CPU."""
-    value = torch.empty(shape)
-    stored = value if value.dim() > 1 else value.unsqueeze(0)
-    if isinstance(init, KaimingUniform):
-        torch.nn.init.kaiming_uniform_(stored, generator=generator)
-    elif isinstance(init, GlorotUniform):
-        torch.nn.init.xavier_uniform_(stored, generator=generator)
-    elif isinstance(init, Normal):
-        value.normal_(0.0, init.std, generator=generator)
-    elif isinstance(init, Zeros):
-        value.zero_()
-    else:
-        raise EdgeError(f"Init {init.kind!r} cannot be drawn. Use KaimingUniform(), GlorotUniform(), Normal(std=...) or Zeros().")
-    return value
-
-
-def bound(init: Init, weight: Tensor) -> float:
-    """The bound ``b`` of the distribution ``U(-b, b)`` that ``draw`` takes values in a weight's shape from; ``b / 2`` is their mean magnitude.
-
-    Raises:
-        EdgeError: the distribution has none.
-    """
-    fan_in, fan_out = torch.nn.init._calculate_fan_in_and_fan_out(weight)
-    if isinstance(init, KaimingUniform):
-        return float((6.0 / fan_in) ** 0.5)
-    if isinstance(init, GlorotUniform):
-        return float((6.0 / (fan_in + fan_out)) ** 0.5)
-    raise EdgeError(
-        f"Init {init.kind!r} has no bound, to which magnitudes that are 'constant' or 'fresh' keep (Mirror(weights='sign')). "
-        "Use init=KaimingUniform() or GlorotUniform(), or magnitude='fixed', which is drawn once from any."
-    )
 
 
 @operator(Dense)

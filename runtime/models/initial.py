@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from compiler.synapses import draw
+from compiler.initial import draw
 from runtime.models.layers import LocallyConnected2d
 from wiring.errors import OptionError
 from wiring.record import InvalidWiring

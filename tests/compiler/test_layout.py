@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 
 from compiler import CompileError, UpdateProgram, compile
 from compiler.formats import axis_order, channels_last, in_order, map_order
-from compiler.synapses import DenseOperator, Port, operator
+from compiler.port import Port
+from compiler.synapses import DenseOperator, operator
 from runtime import Learner
 from runtime.learner import named_results
 from wiring import Dense, Edge, Explicit, Gradient, Rule, Wiring, parse_wiring

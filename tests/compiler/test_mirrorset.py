@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compiler import EdgeError, compile
 from compiler.extend import Flow, Mirroring, Plasticity, mirroring
-from compiler.synapses import bound, draw
+from compiler.initial import bound, draw
 from runtime import Learner
 from wiring import GlorotUniform, KaimingUniform, LikeForward, Mirror, Normal, Wiring, Zeros, fa, kp, mix, sign_symmetry
 from wiring.spec import Init
