@@ -1,11 +1,11 @@
 """Who waits for whom and who reads whose weights: reachability in the traced step."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch.utils._pytree as pytree
 from torch import fx
 
-from compiler.dataflow import op_name
+from compiler.dataflow import ancestors, op_name
 from compiler.effects import picks, task
 from compiler.lowered import Lowered
 from compiler.report import Locking
@@ -78,15 +78,3 @@ def _looked_at(node: fx.Node, readers: set[fx.Node]) -> set[fx.Node]:
     left = {place for place, result in idle.items() if result is None or result not in taken}
     kept = [argument for place, argument in enumerate(node.args) if place not in left]
     return {source for source in pytree.tree_leaves((kept, node.kwargs)) if isinstance(source, fx.Node)}
-
-
-def ancestors(nodes: Iterable[fx.Node]) -> set[fx.Node]:
-    """The nodes and everything that they are computed from."""
-    seen = set(nodes)
-    stack = list(seen)
-    while stack:
-        for source in stack.pop().all_input_nodes:
-            if source not in seen:
-                seen.add(source)
-                stack.append(source)
-    return seen

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import networkx as nx
 from torch import fx
 
-from compiler.dataflow import Dataflow, module_path, op_name, shape
+from compiler.dataflow import Dataflow, ancestors, module_path, op_name, shape
 
 SOURCE = "source"
 
@@ -74,25 +74,11 @@ def block_levels(
 
 def _between(fork: fx.Node, total: fx.Node) -> set[fx.Node]:
     """Nodes on a path from ``fork`` (excluded) to ``total`` (included)."""
-    reached, inside = {total}, {total}
-    for node in _backward(total, fork):
-        reached.add(node)
-    for node in sorted(reached):
+    inside = {total}
+    for node in sorted(ancestors([total], down_to=fork)):
         if node is fork or any(source is fork or source in inside for source in node.all_input_nodes):
             inside.add(node)
     return inside - {fork}
-
-
-def _backward(total: fx.Node, fork: fx.Node) -> list[fx.Node]:
-    seen: set[fx.Node] = {total}
-    stack = [total]
-    while stack:
-        for source in stack.pop().all_input_nodes:
-            if source not in seen:
-                seen.add(source)
-                if source is not fork:
-                    stack.append(source)
-    return list(seen)
 
 
 def _parents(blocks: Mapping[str, str], modules: Mapping[str, str]) -> list[dict[str, str]]:

@@ -95,6 +95,19 @@ def analyse(captured: Capture, trainable: Iterable[str]) -> Dataflow:
     )
 
 
+def ancestors(nodes: Iterable[fx.Node], down_to: fx.Node | None = None) -> set[fx.Node]:
+    """The nodes and everything that they are computed from; of ``down_to`` the node itself, and nothing behind it."""
+    seen = set(nodes)
+    stack = list(seen)
+    while stack:
+        for source in stack.pop().all_input_nodes:
+            if source not in seen:
+                seen.add(source)
+                if source is not down_to:
+                    stack.append(source)
+    return seen
+
+
 def _leading_to(output: fx.Node, carriers: set[fx.Node]) -> set[fx.Node]:
     """Those carriers through which a gradient comes back from the output: not what only detached values are made of."""
     reached, stack = {output} & carriers, [output]

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from compiler.analysis import ancestors
-from compiler.dataflow import op_name
+from compiler.dataflow import ancestors, op_name
 from compiler.errors import EdgeError
 from compiler.formats import like
 from compiler.forward import STRIDED, Forward

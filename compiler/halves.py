@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from compiler.analysis import ancestors
-from compiler.dataflow import op_name
+from compiler.dataflow import ancestors, op_name
 from compiler.effects import effects, picks
 from compiler.lowered import Layout, results_of
 from compiler.taskgraph import RANDOM

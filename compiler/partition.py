@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from compiler.capture import Capture
-from compiler.dataflow import Dataflow, op_name
+from compiler.dataflow import Dataflow, ancestors, op_name
 from compiler.errors import CreditError
 from compiler.sites import STEPS, Site
 from wiring.topology import OUTPUT
@@ -139,17 +139,8 @@ def phi_parameters(site: Site, captured: Capture, flow: Dataflow) -> list[str]:
 
 def parameters_behind(node: fx.Node, captured: Capture, flow: Dataflow) -> list[str]:
     """The trainable parameters that a node without data is computed from."""
-    seen, stack, found = {node}, [node], []
-    while stack:
-        current = stack.pop()
-        name = captured.parameter(current)
-        if name is not None and name in flow.trainable:
-            found.append(name)
-        for source in current.all_input_nodes:
-            if source not in seen:
-                seen.add(source)
-                stack.append(source)
-    return sorted(found)
+    names = {name for source in ancestors([node]) if (name := captured.parameter(source)) is not None}
+    return sorted(name for name in names if name in flow.trainable)
 
 
 def check_steps(parts: Partition) -> None:
