@@ -66,7 +66,7 @@ def mirrored(spec: Plasticity, state: Mirroring) -> Flow:
     with calling(word, f"It makes a gradient of B {list(state.mirror.shape)} of dW in the same shape.", EdgeError, given):
         gradient = MIRRORS[known](spec, state)
     check_flow(gradient, word, "the gradient dB", state.mirror, EdgeError, ())
-    return Flow(gradient.value.clone(), gradient.scale) if gradient.value is state.update.value else gradient
+    return gradient
 
 
 @mirroring(KolenPollack)

@@ -41,7 +41,7 @@ def one_hot(labels: Any, v: Tensor) -> Tensor:
         if labels.is_floating_point() and labels.numel() == v.numel():
             return labels.reshape(v.shape).to(v.dtype)
         if not labels.is_floating_point() and v.dim() > 1:
-            axis = _class_axis(tuple(labels.shape), tuple(v.shape))
+            axis = class_axis(tuple(labels.shape), tuple(v.shape))
             if axis is not None:
                 classes = torch.arange(v.shape[axis], device=v.device)
                 return (labels.unsqueeze(-1) == classes).to(v.dtype).movedim(-1, axis)
@@ -52,10 +52,11 @@ def one_hot(labels: Any, v: Tensor) -> Tensor:
     )
 
 
-def _class_axis(labels: tuple[int, ...], v: tuple[int, ...]) -> int | None:
-    if labels == v[:-1]:
-        return len(v) - 1
-    return 1 if labels == (v[0], *v[2:]) else None
+def class_axis(labels: tuple[int, ...], v: tuple[int, ...]) -> int | None:
+    """The axis of an output ``[N, C, ...]`` (as torch's losses read it) or ``[N, ..., C]`` that labels ``[N, ...]`` count along, if any."""
+    if labels == (v[0], *v[2:]):
+        return 1
+    return len(v) - 1 if labels == v[:-1] else None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from compiler import Inputs
 from compiler.capture import pick
-from compiler.signal import Loss, error_scale
+from compiler.signal import Loss, class_axis, error_scale
 from runtime.batches import Batches, pair
 from runtime.distributed.peers import ALONE, Peers
 from runtime.errors import TrainingError
@@ -86,11 +86,8 @@ def hits(output: Tensor, labels: Any, ignored: int) -> tuple[int, int]:
     """
     if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.dtype is torch.bool or output.dim() < 2:
         return 0, 0
-    if labels.shape == (output.shape[0], *output.shape[2:]):
-        axis = 1
-    elif labels.shape == output.shape[:-1]:
-        axis = -1
-    else:
+    axis = class_axis(tuple(labels.shape), tuple(output.shape))
+    if axis is None:
         return 0, 0
     right, counted = output.argmax(axis) == labels, labels != ignored
     return int(counted.sum()), int((right & counted).sum())

@@ -452,14 +452,15 @@ def test_drtp_on_a_sigmoid_with_binary_cross_entropy() -> None:
     close(model[2].weight.grad, (torch.sigmoid(z @ model[2].weight.T + model[2].bias) - t).T @ z / (3 * N))
 
 
-def test_drtp_with_a_class_at_every_pixel() -> None:
-    """Labels ``[N, H, W]``, as many classes as columns: the target's second axis counts classes, as the output's does."""
+@pytest.mark.parametrize("rows", [3, 4])
+def test_drtp_with_a_class_at_every_pixel(rows: int) -> None:
+    """Labels ``[N, H, W]``, as many classes as columns (and rows): the target's second axis counts classes, as the output's does."""
     model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.Conv2d(3, 4, 1)).double()
-    x, y = torch.randn(N, 2, 3, 4, dtype=torch.float64), torch.randint(4, (N, 3, 4))
+    x, y = torch.randn(N, 2, rows, 4, dtype=torch.float64), torch.randint(4, (N, rows, 4))
     learner = Learner(compile(model, drtp(), (x, y)))
     learner.learn(x, y)
     t, B = F.one_hot(y, 4).movedim(-1, 1).double(), values(learner)["output->1"]
-    c = (t.flatten(1) @ B.flatten(1)).view(N, 3, 3, 4) * (1 - torch.tanh(model[0](x)) ** 2)
+    c = (t.flatten(1) @ B.flatten(1)).view(N, 3, rows, 4) * (1 - torch.tanh(model[0](x)) ** 2)
     close(model[0].weight.grad, torch.nn.grad.conv2d_weight(x, model[0].weight.shape, c, padding=1) / N)
 
 

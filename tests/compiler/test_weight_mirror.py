@@ -42,6 +42,28 @@ def test_the_mean_update_leads_to_the_weights() -> None:
         assert update.norm().item() == pytest.approx(want.norm().item(), rel=0.05), name
 
 
+def test_a_weight_that_errors_pass_twice_teaches_its_mirror_by_the_mean_of_both() -> None:
+    shared = nn.Linear(6, 6)
+    model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), shared, nn.Tanh(), shared, nn.Tanh(), nn.Linear(6, 3))
+    x, y = torch.randn(2000, 6), torch.arange(2000) % 3
+    learner = Learner(compile(model, parse_wiring("weight_mirror:gamma=0.2,decay=0,std=2.0"), (x, y)))
+    update, want = mean_update(learner, x, y, 1)["mirror:2.weight"], -0.2 * 4.0 * shared.weight
+    assert angle(update, want) < 8.0
+    assert update.norm().item() == pytest.approx(want.norm().item(), rel=0.05)
+
+
+def test_biases_take_no_part_in_the_noise_phase() -> None:
+    learner, x, y = learner_of("weight_mirror")
+    torch.manual_seed(5)
+    wanted = mean_update(learner, x, y, 1)
+    with torch.no_grad():
+        for bias in (p for p in learner.model.parameters() if p.dim() == 1):
+            bias += 100.0
+    torch.manual_seed(5)
+    for name, update in mean_update(learner, x, y, 1).items():
+        assert torch.equal(update, wanted[name]), name
+
+
 def test_the_mirrors_turn_to_the_weights_and_rest_at_their_length() -> None:
     learner, x, y = learner_of("weight_mirror")
     optimizer = torch.optim.SGD(learner.error_parameters(), lr=0.3)

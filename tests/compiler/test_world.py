@@ -243,6 +243,16 @@ def test_speed_up_is_foretold_alike_with_and_without_a_world() -> None:
         program(world=None).scaling((0,), HAND)
 
 
+@pytest.mark.parametrize(("launch", "bytes_a_second"), [(1e-6, 1e18), (1e-15, 1e9)], ids=["calls", "bytes"])
+def test_what_sums_cost_besides_their_way_is_foretold_without_a_world(launch: float, bytes_a_second: float) -> None:
+    """Over an endless line only filling and emptying buckets is left: what the world's own step spends on it, to within a half."""
+    rates = {"elementwise": Rate(flops=1e9, bytes=bytes_a_second)}
+    endless = Network(name="an endless line", bandwidth=1e18, latency=1e-18)
+    cost = HAND.model_copy(update={"rates": rates, "launch": launch, "network": endless})
+    foretold, real = (program(world=world).scaling((2,), cost).step_seconds for world in (None, WORLD))
+    assert foretold[2] - foretold[1] == pytest.approx(real[2] - real[1], rel=0.5)
+
+
 def test_explain_shows_the_speed_up() -> None:
     text = program(world=None).explain()
     assert "1 sum over gloo on loopback" in text

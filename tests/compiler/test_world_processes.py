@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import torch.multiprocessing
 from world_cases import cases, process
 
@@ -33,3 +34,15 @@ def test_two_processes_equal_one(name: str, told: Told) -> None:
 def test_ranks_are_equal_bit_for_bit(name: str, told: Told) -> None:
     first, second = (rank[name]["digest"] for rank in told)
     assert first == second
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_mirrors_learn_from_the_mean_of_the_noise_that_each_process_drew(reduction: str, told: Told) -> None:
+    """Under a loss that is a sum as well: noise has no batch to sum over."""
+    first, second = (rank["noise"] for rank in told)
+    assert first[reduction] == second[reduction]
+    assert len(first["alone"]) == 2
+    for mirror, found in first[reduction].items():
+        one, other = (torch.tensor(rank["alone"][mirror], dtype=torch.float64) for rank in (first, second))
+        assert not torch.allclose(one, other)
+        torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), (3 * one + 5 * other) / 8)

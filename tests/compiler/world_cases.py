@@ -127,10 +127,13 @@ def learn(learner: Learner, x: Tensor, y: Tensor, samples: int | None = None) ->
     return {**learner.state_dict(), **gradients, "loss": learned.loss, "discrepancy": learned.discrepancy}
 
 
-def together(case: Case, world: World, rank: int) -> dict[str, Tensor]:
-    x, y = batch(case)
+def shard_of(case: Case, rank: int) -> slice:
     begin, count = sum(case.shards[:rank]), case.shards[rank]
-    shard = slice(begin, begin + count) if count else slice(0, 1)
+    return slice(begin, begin + count) if count else slice(0, 1)
+
+
+def together(case: Case, world: World, rank: int) -> dict[str, Tensor]:
+    (x, y), shard, count = batch(case), shard_of(case, rank), case.shards[rank]
     own = world.model_copy(update={"bucket_bytes": case.bucket_bytes})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", WorldWarning)
@@ -146,6 +149,23 @@ def together(case: Case, world: World, rank: int) -> dict[str, Tensor]:
 def apart(case: Case) -> dict[str, Tensor]:
     x, y = batch(case)
     return learn(Learner(compile(unsynced(built(case)), case.wiring, (x, y), case.loss)), x, y)
+
+
+def taught_by_noise(world: World, rank: int) -> dict[str, dict[str, Any]]:
+    """What one step of the weight mirror teaches each mirror, by noise that every process draws for itself.
+
+    ``alone``: by what this one drew; by what both drew, under a loss that is a ``mean`` and one that is a ``sum``.
+    """
+    case = Case(mlp, wiring.weight_mirror())
+    (x, y), shard = batch(case), shard_of(case, rank)
+    found = {}
+    for name, reduction, where in (("alone", "mean", None), ("mean", "mean", world), ("sum", "sum", world)):
+        loss = nn.CrossEntropyLoss(reduction=reduction)
+        learner = Learner(compile(built(case), case.wiring, (x[shard], y[shard]), loss, world=where))
+        torch.manual_seed(rank)
+        learner.learn(x[shard], y[shard])
+        found[name] = {own: mirror.grad.tolist() for own, mirror in learner.error_synapses().items() if mirror.grad is not None}
+    return found
 
 
 def digest(values: dict[str, Tensor]) -> str:
@@ -170,5 +190,6 @@ def process(rank: int, folder: str) -> None:
         told[name] = {"digest": digest(found)}
         if case.alone and number % 2 == rank:  # they take turns
             told[name]["far"] = far(found, apart(case))
+    told["noise"] = taught_by_noise(world, rank)
     Path(folder, f"{rank}.json").write_text(json.dumps(told))
     dist.destroy_process_group()

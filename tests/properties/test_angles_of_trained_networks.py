@@ -45,9 +45,8 @@ def learner_of(model: nn.Module, wiring: Wiring, seed: int) -> Learner:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("wiring", [rec_lra(), ekdaa()], ids=lambda wiring: wiring.name)
 def test_targets_come_within_90_degrees_of_backpropagation(wiring: Wiring, seed: int) -> None:
-    """Eight hidden layers of 64 tanh units, 10 epochs: at most 70 degrees at any site when this was written, 48 over parameters.
-
-    They start near 90. Biases may stay beyond: under EKDAA with seed 1 those of the first two layers were at 99 and 100.
+    """Eight hidden layers of 64 tanh units, 10 epochs. Measured: sites end at 61.3 degrees at most under rec-LRA and 70.2 under EKDAA, weights
+    at 69.3, all parameters together at 42 to 49; sites start at 84 to 97. No bias is asked for: one ended at 78.3, under EKDAA.
     """
     torch.manual_seed(seed)
     learner = learner_of(build_model("mlp:width=64,depth=8", digits().input_shape, 10), wiring, seed)

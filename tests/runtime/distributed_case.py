@@ -21,6 +21,7 @@ from compiler.world import World
 from runtime import History, Learner, fit
 from runtime.data import load_data
 from runtime.distributed import ALONE, DivergedRanks, Peers, joined, storage
+from runtime.distributed.digests import check_states
 from runtime.interruption import Terminated
 from runtime.tree import CheckpointError
 from wiring import dkp
@@ -35,18 +36,19 @@ def sets(name: str = "train", dtype: torch.dtype = torch.float64) -> TensorDatas
 
 
 @cache
-def compiled(world: World | None, dropout: float) -> tuple[Learner, dict[str, Tensor]]:
+def compiled(world: World | None, dropout: float, reduction: str) -> tuple[Learner, dict[str, Tensor]]:
     """A learner, which takes long to make, and the state it began with."""
     with torch.random.fork_rng(devices=[]):  # only the first call draws: the caller's generator must not tell
         torch.manual_seed(0)
         layers = [nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Dropout(dropout), nn.Linear(16, 12), nn.Tanh(), nn.Linear(12, 10)]
-        learner = Learner(compile(nn.Sequential(*layers).double(), dkp(), sets()[: SIZE // 2], world=world))
+        loss, example = nn.CrossEntropyLoss(reduction=reduction), sets()[: SIZE // 2]
+        learner = Learner(compile(nn.Sequential(*layers).double(), dkp(), example, loss, world=world))
         return learner, {name: value.clone() for name, value in learner.state_dict().items()}
 
 
-def learner_of(world: World | None = None, dropout: float = 0.0) -> Learner:
+def learner_of(world: World | None = None, dropout: float = 0.0, reduction: str = "mean") -> Learner:
     """A learner as if just made."""
-    learner, state = compiled(world, dropout)
+    learner, state = compiled(world, dropout, reduction)
     vars(learner).pop("learn", None)  # a stand-in of `stopped`
     learner.load_state_dict(state)
     learner.train().zero_grad()
@@ -87,6 +89,10 @@ def whole(folder: Path, peers: Peers) -> Any:
     return [asdict(row) for row in trained(folder, peers).epochs]
 
 
+def a_loss_that_is_a_sum(folder: Path, peers: Peers) -> Any:
+    return [asdict(row) for row in trained(folder, peers, learner_of(peers.world, reduction="sum")).epochs]
+
+
 def told_to_stop(folder: Path, peers: Peers) -> Any:
     try:
         stopped(folder, terminate, peers, here=peers.rank == 1)
@@ -117,6 +123,16 @@ def another_weight(folder: Path, peers: Peers) -> Any:
         return str(error)
 
 
+def another_momentum(folder: Path, peers: Peers) -> Any:
+    learner = learner_of(peers.world)
+    optimizer = SGD(learner.parameters(), 0.3, momentum=0.9)
+    optimizer.state[learner.model[1].bias]["momentum_buffer"] = torch.full((16,), 1e-12 * peers.rank)
+    try:
+        check_states(peers, learner, optimizer)
+    except DivergedRanks as error:
+        return str(error)
+
+
 def loaders_of_other_lengths(folder: Path, peers: Peers) -> Any:
     try:
         trained(folder, peers, data=DataLoader(sets(), 16 if peers.first else 32))
@@ -142,7 +158,10 @@ def one_full_disk(folder: Path, peers: Peers) -> Any:
         storage.save_tree = save_tree
 
 
-CASES = (whole, told_to_stop, from_one, with_dropout, another_weight, loaders_of_other_lengths, one_full_disk)
+CASES = (
+    whole, a_loss_that_is_a_sum, told_to_stop, from_one, with_dropout, another_weight, another_momentum, loaders_of_other_lengths,
+    one_full_disk,
+)  # fmt: skip
 
 
 def process(rank: int, port: int, folder: str) -> None:

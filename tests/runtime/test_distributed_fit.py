@@ -63,14 +63,22 @@ def numbers(rows: list[dict[str, Any]]) -> list[list[float]]:
     return [[value for name, value in row.items() if "second" not in name] for row in rows]
 
 
-@pytest.mark.parametrize("case", ["whole", "from_one"])
-def test_two_processes_train_as_one(pair: Path, alone: tuple[Path, History], case: str) -> None:
-    folder, history = alone
+def as_one(pair: Path, case: str, folder: Path, history: History) -> None:
+    """Both processes counted in a case what one process did, and ended where it did."""
     wanted = numbers([asdict(row) for row in history.epochs])
     for rows in given(pair, case):
         for found, row in zip(numbers(rows), wanted, strict=True):
             assert found == pytest.approx(row, rel=1e-10)
     close(pair / case, folder)
+
+
+@pytest.mark.parametrize("case", ["whole", "from_one"])
+def test_two_processes_train_as_one(pair: Path, alone: tuple[Path, History], case: str) -> None:
+    as_one(pair, case, *alone)
+
+
+def test_two_processes_train_as_one_under_a_loss_that_is_a_sum(pair: Path, tmp_path: Path) -> None:
+    as_one(pair, "a_loss_that_is_a_sum", tmp_path, trained(tmp_path, learner=learner_of(reduction="sum")))
 
 
 def test_a_signal_to_one_stops_both_behind_the_same_step_and_one_process_goes_on(pair: Path, alone: tuple[Path, History]) -> None:
@@ -102,6 +110,12 @@ def test_processes_with_another_weight_are_refused_by_its_name(pair: Path) -> No
     assert not (pair / "another_weight" / "checkpoint.safetensors").exists()
 
 
+def test_processes_with_another_momentum_are_refused_by_its_name(pair: Path) -> None:
+    first, second = given(pair, "another_momentum")
+    assert first == second
+    assert "the optimiser's momentum_buffer of parameter 1 is another in process 0 than in process 1" in first
+
+
 def test_processes_with_other_numbers_of_batches_are_refused(pair: Path) -> None:
     assert all(
         "the number of batches in an epoch is another in process 0 than in process 1" in text
@@ -124,6 +138,6 @@ def test_a_checkpoint_in_shards_is_no_other_kind(pair: Path) -> None:
 
 
 def test_every_case_is_looked_at() -> None:
-    assert len(CASES) == 7
+    assert len(CASES) == 9
     assert len(sets()) % 16 == 1
     assert learner_of().program.source.world is None

@@ -77,6 +77,6 @@ def test_one_process_ends_the_run_as_if_nothing_had_happened(
 
     went_on, alone = ended(folder, True), ended(tmp_path / "alone", False)
     assert [row.epoch for row in went_on.epochs] == list(range(1, epochs + 1))
-    for found, wanted in zip(went_on.epochs, alone.epochs, strict=True):
-        assert found.train_loss == pytest.approx(wanted.train_loss, rel=1e-4)
-        assert found.test_loss == pytest.approx(wanted.test_loss, rel=1e-4)
+    for found, wanted in zip(went_on.epochs, alone.epochs, strict=True):  # two processes sum float32 in another order: 1e-7
+        assert found.train_loss == pytest.approx(wanted.train_loss, rel=1e-6)
+        assert found.test_loss == pytest.approx(wanted.test_loss, rel=1e-6)

@@ -21,7 +21,8 @@ from compiler.tasks import task_graph
 from compiler.work import Rate
 from runtime import Learner
 from runtime.errors import BackendError
-from runtime.executors import executor
+from runtime.executors import Executor, executor
+from runtime.executors.auto import Auto
 from runtime.executors.included import Included, check_capturable
 from runtime.executors.lanes import one_lane
 from runtime.executors.serial import Serial
@@ -220,6 +221,45 @@ def test_workers_end_with_their_executor() -> None:
     assert not any(worker.is_alive() for worker in own)
 
 
+class Seen:
+    """The streams that took part, with how many threads each has inside operators."""
+
+    def __init__(self) -> None:
+        self.threads: set[tuple[int, int]] = set()
+
+    def before(self, task: str, stream: int) -> None:
+        self.threads.add((stream, torch.get_num_threads()))
+
+    def after(self, task: str, stream: int) -> None: ...
+
+    def freed(self, value: Tensor) -> None: ...
+
+
+def test_streams_have_one_thread_each_inside_operators() -> None:
+    learner, seen = Learner(program("dfa")), Seen()
+    lowered, inputs = inputs_of(learner, torch.randn(6, 3, 8, 8), torch.arange(6))
+    torch.set_num_threads(2)
+    Threads(2).prepare(in_small_pieces(lowered), scheduled(lowered, 2, SLOW), hooks=seen)(inputs)
+    assert seen.threads == {(0, 1), (1, 1)}
+
+
+@pytest.mark.parametrize(("width", "inside"), [(8, 1), (1024, 2)])
+def test_a_step_of_large_tasks_has_all_threads_of_torch_in_each_operator(width: int, inside: int) -> None:
+    mlp = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 10))
+    x, seen = torch.randn(64, width), Seen()
+    lowered, inputs = inputs_of(Learner(program("dfa", mlp, x)), x, torch.arange(64) % 10)
+    torch.set_num_threads(2)
+    Threads(2).prepare(lowered, hooks=seen)(inputs)
+    assert {threads for _, threads in seen.threads} == {inside}
+
+
+def test_threads_agree_with_serial_to_rounding_where_operators_use_several_threads() -> None:
+    """``serial`` splits sums among them, ``threads`` does not."""
+    lowered, inputs = inputs_of(Learner(program("dfa")), torch.randn(6, 3, 8, 8), torch.arange(6))
+    torch.set_num_threads(2)
+    torch.testing.assert_close(Threads(2)(lowered, inputs), Serial()(lowered, inputs), rtol=1e-5, atol=1e-5)
+
+
 def test_threads_leave_torchs_number_of_threads_alone() -> None:
     learner = Learner(program("dfa"), backend="threads")
     torch.set_num_threads(2)
@@ -283,6 +323,20 @@ def test_the_cuda_lane_says_exactly_what_the_list_says(wiring: str) -> None:
     assert any(isinstance(action, Wait) for action in schedule.actions)
     assert equal(Serial()(lowered, inputs), v[: lanes.results])  # type: ignore[arg-type]
     assert all(value is None for value in v[lanes.results :])
+
+
+@pytest.mark.parametrize("fastest", ["serial", "threads on 2 streams"])
+def test_auto_picks_what_took_the_least_time(fastest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(candidates: Sequence[Executor], lowered: Lowered, inputs: Sequence[Tensor]) -> dict[str, float]:
+        for candidate in candidates:
+            candidate(lowered, inputs)
+        return {repr(candidate): 1.0 if repr(candidate) == fastest else 2.0 for candidate in candidates}
+
+    monkeypatch.setattr("runtime.executors.auto.times", told)
+    auto = Auto(2)
+    lowered, inputs = inputs_of(Learner(program("dfa")), torch.randn(6, 3, 8, 8), torch.arange(6))
+    auto(lowered, inputs)
+    assert repr(auto).startswith(f"auto: {fastest} (")
 
 
 def test_auto_says_what_it_picked_and_draws_nothing_from_the_generator() -> None:

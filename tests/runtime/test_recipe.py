@@ -38,11 +38,31 @@ def test_timing_leaves_learners_as_they_were(data: Data) -> None:
     state = torch.get_rng_state()
     times = step_times({"bp": learner}, x, y, rounds=5)
     assert times["bp"].rounds == 5
-    assert times["bp"].ratio == pytest.approx(times["bp"].milliseconds / times["bp"].bp_milliseconds, rel=1)
+    assert 0 < times["bp"].low <= times["bp"].ratio <= times["bp"].high
     assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
     assert all(parameter.grad is None for parameter in learner.parameters())
     assert torch.equal(torch.get_rng_state(), state)
     assert step_times({}, x, y) == {}
+
+
+def test_a_ratio_is_the_learners_time_over_that_of_backpropagation(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by 1 ms a look, and by 2 ms more in a step of the learner's."""
+    now, learn = [0.0], Learner.learn
+
+    def look() -> float:
+        now[0] += 1e-3
+        return now[0]
+
+    def slower(self: Learner, x: Any, y: Any) -> Any:
+        now[0] += 2e-3
+        return learn(self, x, y)
+
+    x, y = data.train.x[:8], data.train.y[:8]
+    learner = Learner(compile(build_model(MODEL, data.input_shape, data.classes), bp(), (x, y)))
+    monkeypatch.setattr("runtime.turns.perf_counter", look)
+    monkeypatch.setattr(Learner, "learn", slower)
+    found = step_times({"bp": learner}, x, y, rounds=5)["bp"]
+    assert (found.ratio, found.milliseconds, found.bp_milliseconds) == pytest.approx((3.0, 3.0, 1.0))
 
 
 def test_timing_stops_when_its_time_is_used_up(data: Data) -> None:
