@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::compiler.WiringWarning")
 def credited_by_the_output(program: UpdateProgram) -> set[str]:
     """Parameters in regions that the output's own error runs through."""
     parts = program.plan.errors.parts
-    through = parts.hearers()
+    through = parts.hearers
     return {name for region in parts.regions.values() if OUTPUT in through[region.name] for name in region.parameters}
 
 
