@@ -1,8 +1,9 @@
 """The backward pass of each region: from the credit at its head to its parameters, and over its cuts where a mirror runs.
 
 What arrives at a head is grouped by what it is for. A *purpose* is a pair: the way that it is carried (over which weights,
-around which operators), and ``local`` (it teaches parameters) or ``sent:<signal>`` (it travels to sites that hear that signal). Purposes that
-share a tensor share one pass: under backpropagation, one pass gives a region's updates and the next sites' displacements.
+around which operators), and ``local`` (it teaches parameters) or ``sent:<site>`` (it travels to a site that hears the head). Purposes that
+share a tensor share one pass: under backpropagation, one pass gives a region's updates and the next sites' displacements. In front of a
+junction only those go on that something there wants, so that what different heads send to the same sites is one again.
 """
 
 import functools
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, fx
 
-from compiler.errorgraph import ErrorGraph, mode
+from compiler.errorgraph import ErrorGraph, in_front, mode
 from compiler.flow import Flow, plus
 from compiler.forward import Forward
 from compiler.initial import bound
@@ -21,6 +22,7 @@ from wiring import OUTPUT, Mirror
 
 Purpose = tuple[Way, str]
 Purposes = frozenset[Purpose]
+LOCAL, NOBODY = "local", "sent:"
 
 
 class Backward:
@@ -35,6 +37,7 @@ class Backward:
         self.displacement: dict[str, Flow] = {}
         self._arrivals: dict[fx.Node, dict[Purposes, Flow]] = {}
         self._through = errors.parts.hearers
+        self._in_front = in_front(errors.parts)
         self._done: set[str] = set()
         self._mirrors: dict[tuple[Mirror, str], Tensor | None] = {}
         self._readings: dict[str, set[str]] = {}
@@ -49,13 +52,9 @@ class Backward:
         """The sites (or the output) whose credit runs through a region."""
         return self._through[region.name]
 
-    def mirror(self, region: Region, site: str) -> Purpose | None:
-        """The purpose under which a region's pass carries errors to a site; ``None`` where no mirror edge runs there."""
-        edges = [e for e in self.errors.edges[site] if e.source in self._through[region.name] and isinstance(e.synapse, Mirror)]
-        if not edges:
-            return None
-        assert isinstance(edges[0].synapse, Mirror)
-        return Way(mode(edges[0].synapse)), f"sent:{self.errors.rules[site].signal}"
+    def carries(self, region: Region, site: str) -> bool:
+        """Whether a region's pass carries errors to a site: whether a mirror edge runs there."""
+        return any(e.source in self._through[region.name] and isinstance(e.synapse, Mirror) for e in self.errors.edges[site])
 
     def mirror_targets(self, region: Region, source: str) -> list[str]:
         """Sites that hear ``source`` over mirrors, if ``source`` heads this region."""
@@ -68,7 +67,7 @@ class Backward:
     def mirrors_arrived(self, site: str) -> bool:
         """Whether every mirror edge into a site has been run."""
         readers = self._readers.get(self.errors.sites[site].z, [])
-        return all(region.name in self._done or self.mirror(region, site) is None for region in readers)
+        return all(region.name in self._done or not self.carries(region, site) for region in readers)
 
     def all_run(self, parameter: str) -> bool:
         """Whether every region that reads a parameter has run, so that its update is whole."""
@@ -104,13 +103,13 @@ class Backward:
             return {}
         flows: dict[Purpose, Flow] = {}
         if credit is not None:
-            flows[self.errors.local_way(region.name), "local"] = credit
+            flows[self.errors.local_way(region.name), LOCAL] = credit
         for site, edges in self.errors.edges.items():
             for edge in edges:
                 if edge.source == region.name and isinstance(edge.synapse, Mirror):
                     flow = signals.get(site) if region.name == OUTPUT else sent
                     if flow is not None:
-                        flows[Way(mode(edge.synapse)), f"sent:{self.errors.rules[site].signal}"] = flow
+                        flows[Way(mode(edge.synapse)), _sent_to(site)] = flow
         grouped: dict[tuple[Way, int], tuple[set[Purpose], Flow]] = {}
         for purpose, flow in flows.items():
             grouped.setdefault((purpose[0], id(flow)), (set(), flow))[0].add(purpose)
@@ -119,7 +118,7 @@ class Backward:
     def _cheaper(self, region: Region, purposes: set[Purpose], flow: Flow) -> Flow:
         """Divide by the batch at the head where it holds fewer numbers than the parameters that the flow teaches."""
         taught = sum(self.forward.parameters[name].numel() for name in region.parameters)
-        if all(kind == "local" for _, kind in purposes) and taught > flow.value.numel() and flow.scale != self.neutral:
+        if all(purpose == LOCAL for _, purpose in purposes) and taught > flow.value.numel() and flow.scale != self.neutral:
             return Flow(flow.value * (flow.scale / self.neutral), self.neutral)
         return flow
 
@@ -127,8 +126,8 @@ class Backward:
         """One vector-Jacobian product of the region."""
         way = next(iter(purposes))[0]
         head = self.forward.computed(region.head)
-        names = region.parameters if any(kind == "local" for _, kind in purposes) else []
-        cuts = [cut for cut in region.cuts if self._wanted(region, cut, purposes)]
+        names = region.parameters if any(purpose == LOCAL for _, purpose in purposes) else []
+        cuts = {cut: wanted for cut in region.cuts if (wanted := self._wanted(cut, purposes))}
         sources: list[tuple[Tensor, str | fx.Node]] = [(self.forward.parameters[name], name) for name in names]
         sources += [(self.forward.leaf(cut), cut) for cut in cuts if self.forward.leaf(cut).requires_grad]
         if not sources or not head.requires_grad:
@@ -144,11 +143,16 @@ class Backward:
             if isinstance(origin, str):
                 updates[origin] = plus(updates.get(origin), Flow(gradient, flow.scale))
             else:
-                self._arrive(origin, purposes, Flow(gradient, flow.scale))
+                self._arrive(origin, cuts[origin], Flow(gradient, flow.scale))
 
-    def _wanted(self, region: Region, cut: fx.Node, purposes: Purposes) -> bool:
+    def _wanted(self, cut: fx.Node, purposes: Purposes) -> Purposes:
+        """The purposes that go on over a cut. Where a junction leads to no site of a pass, its teaching stays apart from passes that only teach."""
         site = self.errors.parts.z_site.get(cut)
-        return site is None or self.mirror(region, site.name) in purposes
+        there = {LOCAL, *map(_sent_to, self._in_front[cut])} if site is None else {_sent_to(site.name)}
+        wanted = frozenset((way, purpose) for way, purpose in purposes if purpose in there)
+        if wanted != purposes and all(purpose == LOCAL for _, purpose in wanted):
+            return wanted | {(way, NOBODY) for way, _ in wanted}
+        return wanted
 
     def _arrive(self, cut: fx.Node, purposes: Purposes, flow: Flow) -> None:
         site = self.errors.parts.z_site.get(cut)
@@ -177,3 +181,7 @@ class Backward:
         most = bound(through.init, forward)
         magnitude = most / 2 if through.magnitude == "constant" else torch.rand_like(forward) * most
         return torch.sign(forward) * magnitude
+
+
+def _sent_to(site: str) -> str:
+    return f"sent:{site}"

@@ -20,6 +20,7 @@ from compiler.guards import (
     refuse_no_grad_under_autocast,
     refuse_own_functions,
 )
+from compiler.whole import whole_activations
 
 InputOf = Literal["parameter", "buffer", "constant", "user"]
 SPLITS = {"split", "split_with_sizes", "chunk", "unbind", "tensor_split"}
@@ -123,6 +124,7 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
             refuse_no_grad_under_autocast(),
             plain_dtypes(),
             one_batch_norm(),
+            whole_activations(),
         ):
             warnings.simplefilter("ignore")
             program = torch.export.export(wrapped, inputs.args, inputs.keywords(), strict=False)

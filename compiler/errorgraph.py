@@ -1,6 +1,7 @@
 """The error graph: a wiring resolved against a model's sites."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,8 +56,8 @@ class ErrorParameter:
 class ErrorGraph:
     """The wiring resolved against a model.
 
-    ``sites`` in topological order; ``edges`` into each site; ``rules`` of each site and of ``output``; ``mirrors``: for each
-    mirror mode, forward parameter -> error parameter.
+    ``sites`` in topological order; ``edges`` into each site, from senders that are not frozen; ``rules`` of each site and of ``output``;
+    ``mirrors``: for each mirror mode, forward parameter -> error parameter.
     """
 
     flow: Dataflow
@@ -99,7 +100,22 @@ class ErrorGraph:
         return [self.ports[name] for name in dict.fromkeys(name for pair in ends for name in pair)]
 
     def frozen(self, site: str) -> bool:
-        return isinstance(self.rules[site].credit, Frozen)
+        return is_frozen(site, self.rules)
+
+
+def is_frozen(site: str, rules: Mapping[str, Rule]) -> bool:
+    """Whether a site's rule freezes it, so that it hears nobody and sends nothing; the output's never does."""
+    return site != OUTPUT and isinstance(rules[site].credit, Frozen)
+
+
+def in_front(parts: Partition) -> dict[fx.Node, dict[str, None]]:
+    """For the head of each region the sites whose values reach it through junctions at most, in the order of its cuts."""
+    sites: dict[fx.Node, dict[str, None]] = {}
+    for region in parts.regions.values():
+        sites[region.head] = {}
+        for cut in region.cuts:
+            sites[region.head] |= {parts.z_site[cut].name: None} if cut in parts.z_site else sites[cut]
+    return sites
 
 
 def mode(synapse: Mirror) -> Mirror:

@@ -7,7 +7,7 @@ from torch import fx
 
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow, shape
-from compiler.errorgraph import ErrorEdge, ErrorParameter, mode
+from compiler.errorgraph import ErrorEdge, ErrorParameter, in_front, is_frozen, mode
 from compiler.errors import EdgeError
 from compiler.mirrors import mirrored_weights
 from compiler.partition import Partition, Region, parameters_behind
@@ -32,29 +32,34 @@ class MirrorSet:
     names: dict[Mirror, dict[str, str]] = field(default_factory=dict)
     parameters: dict[str, ErrorParameter] = field(default_factory=dict)
     _origins: dict[str, "Rule | ErrorEdge"] = field(default_factory=dict)
-    _in_front: dict[fx.Node, dict[str, None]] = field(default_factory=dict)
+    _in_front: dict[fx.Node, dict[str, None]] = field(init=False)
     _taught: set[fx.Node] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self._in_front = in_front(self.parts)
         through = self.parts.hearers
         for region in self.parts.regions.values():
             arriving = self._arriving(region, through[region.name])
-            readers = [self.rules[reader] for reader in sorted(through[region.name])]
+            readers = [self.rules[r] for r in sorted(through[region.name]) if not is_frozen(r, self.rules)]
             local: Modes = [(mode(rule.synapse), rule) for rule in readers if isinstance(rule.synapse, Mirror)]
             behind = self._behind_parameters(region)
             for node in region.nodes:
                 for weight in mirrored_weights(node, self.captured, self.flow):
-                    for wanted, origin in [*arriving, *local] if node in behind else arriving:
+                    for wanted, origin in [*arriving[node], *local] if node in behind else arriving[node]:
                         self._put(wanted, origin, weight)
 
-    def _arriving(self, region: Region, readers: set[str]) -> Modes:
-        """The modes of edges over which the sites in front of a region hear what its errors come from."""
-        reached: dict[str, None] = {}
-        for cut in region.cuts:
-            reached |= {self.parts.z_site[cut].name: None} if cut in self.parts.z_site else self._in_front[cut]
-        self._in_front[region.head] = reached
-        heard = [edge for site in reached for edge in self.edges[site] if edge.source in readers]
-        return [(mode(edge.synapse), edge) for edge in heard if isinstance(edge.synapse, Mirror)]
+    def _arriving(self, region: Region, readers: set[str]) -> dict[fx.Node, Modes]:
+        """For each node of a region the modes of the edges that pass it: those over which sites in front of it hear the region's readers."""
+        read = {cut: {cut} for cut in region.cuts}
+        modes: dict[fx.Node, Modes] = {}
+        for node in region.nodes:
+            read[node] = set[fx.Node]().union(*(read.get(source, ()) for source in self.flow.inputs(node)))
+            sites: dict[str, None] = {}
+            for cut in (cut for cut in region.cuts if cut in read[node]):
+                sites |= {self.parts.z_site[cut].name: None} if cut in self.parts.z_site else self._in_front[cut]
+            heard = [edge for site in sites for edge in self.edges[site] if edge.source in readers]
+            modes[node] = [(mode(edge.synapse), edge) for edge in heard if isinstance(edge.synapse, Mirror)]
+        return modes
 
     def _behind_parameters(self, region: Region) -> set[fx.Node]:
         """The nodes of a region that read what parameters have made since the last site: those that a local gradient passes."""

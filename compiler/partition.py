@@ -15,7 +15,7 @@ from torch import fx
 
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow, ancestors, op_name
-from compiler.errors import CreditError
+from compiler.errors import CreditError, SiteError
 from compiler.sites import STEPS, Site
 from wiring.topology import OUTPUT
 
@@ -78,7 +78,14 @@ class Partition:
 
 
 def partition(captured: Capture, flow: Dataflow, sites: Sequence[Site], v: fx.Node) -> Partition:
-    """Assign every carrier to a head, from the output backwards."""
+    """Assign every carrier to a head, from the output backwards.
+
+    Raises:
+        SiteError: a site's activation is read in its middle.
+        CreditError: an operator of several results belongs to none.
+    """
+    for site in sites:
+        _require_own_middle(site, flow)
     heads: dict[fx.Node, Region] = {site.h: Region(site.name, site.h, site) for site in sites}
     heads[v] = Region(OUTPUT, v)
     z_site = {site.z: site for site in sites}
@@ -108,6 +115,17 @@ def _owners(flow: Dataflow, heads: dict[fx.Node, Region], phi: dict[fx.Node, Sit
             _require_tensor(node)
             owner[node] = node
     return owner
+
+
+def _require_own_middle(site: Site, flow: Dataflow) -> None:
+    """Refuse a reader of what lies between ``h`` and ``z``: no error would reach the site through it."""
+    for node in site.phi:
+        outside = [user for user in flow.users(node) if node is not site.z and user not in site.phi]
+        if outside:
+            raise SiteError(
+                f"Site {site.name!r} ({site.activation}) computes its value by way of {node.name!r}, which {outside[0].name!r} reads as well: "
+                f"that reader's gradient would be lost. Exclude the site by Sites(exclude=({site.name!r},))."
+            )
 
 
 def _require_tensor(node: fx.Node) -> None:

@@ -59,7 +59,8 @@ def plan(source: Source, inputs: Inputs, labels: Any, sure: bool = False) -> Pla
     errors = resolve(captured, flow, source.wiring, batch)
     flow = errors.flow
     for site in errors.sites.values():
-        check_credit(errors.rules[site.name].credit, site, source.wiring.name)
+        plasticities = [edge.plasticity for edge in errors.edges[site.name]]
+        check_credit(errors.rules[site.name].credit, site, source.wiring.name, plasticities)
     _check_reach(source, captured, flow, errors)
     if not sure:
         check_batch_axes(source.model, source.output, inputs, errors)
@@ -118,6 +119,17 @@ def _check_reached(source: Source, planned: Plan, layout: Layout) -> None:
     missing = sorted(planned.dataflow.trainable - set(layout.gradients) - frozen_parameters(planned))
     if missing:
         raise _unreached(source.wiring, missing)
+    for name, parameter in planned.errors.parameters.items():
+        if parameter.learns and name not in layout.error_gradients:
+            what = (
+                f"error synapse {name!r}"
+                if parameter.mirrors is None
+                else f"{name!r}, the mirror of a weight that no site teaches,"
+            )
+            raise CreditError(
+                f"Wiring {source.wiring.name!r} lets {what} learn by {parameter.plasticity.kind!r}, but no update reaches it. "
+                "Give the rule whose errors pass it plasticity=Fixed(), or unfreeze the site behind it."
+            )
 
 
 def _check_loss(loss: Loss) -> None:
@@ -184,16 +196,17 @@ def _context(source: Source, device: torch.device) -> Callable[[], Any]:
 
 
 def _check_reach(source: Source, captured: Capture, flow: Dataflow, errors: ErrorGraph) -> None:
-    """A site that hears nobody credits nothing behind it."""
+    """A site that hears nobody credits nothing behind it, nor behind the junctions that it reads."""
     read = {captured.parameter(node) for node in captured.inputs if node.users}
     unused = sorted(flow.trainable - {name for name in read if name})
     if unused:
         raise _unreached(source.wiring, unused, "the forward pass to the loss does not read them")
     silent = [site for site in errors.sites if not errors.edges[site] and not errors.frozen(site)]
     for site in silent:
-        region = errors.parts.regions[errors.sites[site].h]
-        if region.parameters:
-            raise _unreached(source.wiring, region.parameters, f"site {site!r} in front of them hears nobody")
+        behind = [n for r in errors.parts.regions.values() if site in errors.parts.hearers[r.name] for n in r.parameters]
+        if behind:
+            frozen = ", for frozen sites send no errors" if any(errors.frozen(other) for other in errors.sites) else ""
+            raise _unreached(source.wiring, behind, f"site {site!r} in front of them hears nobody{frozen}")
 
 
 def _unreached(wiring: Wiring, names: list[str], reason: str = "no error path reaches the region that reads them") -> CreditError:

@@ -9,7 +9,7 @@ from compiler.blocks import block_levels, residual_sums
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow, channel_dim, shape
 from compiler.drawn import check_drawn, check_levels, edges_into, listing, matched, synapse_shape
-from compiler.errorgraph import ErrorEdge, ErrorGraph, ErrorParameter
+from compiler.errorgraph import ErrorEdge, ErrorGraph, ErrorParameter, is_frozen
 from compiler.errors import EdgeError, SiteError
 from compiler.hebbian import check_hebbian
 from compiler.mirrorset import MirrorSet
@@ -52,6 +52,7 @@ def resolve(captured: Capture, flow: Dataflow, wiring: Wiring, batch: int) -> Er
     ports = _ports(sites, found, batch)
     edges = {site: _edges(site, structure, rules[site], ports, wiring) for site in structure.sites}
     _refuse_cycles(edges, wiring)
+    edges = {site: tuple(e for e in arriving if not is_frozen(e.source, rules)) for site, arriving in edges.items()}
     mirrors = MirrorSet(captured, flow, parts, edges, rules)
     parameters = mirrors.parameters
     for edge in (edge for arriving in edges.values() for edge in arriving if edge.parameter is not None):

@@ -9,6 +9,7 @@ from torch import fx
 
 from compiler.blocks import residual_sums
 from compiler.capture import Capture
+from compiler.composed import FIRST, composed
 from compiler.dataflow import Dataflow, analyse, module_path, op_name, shape
 from compiler.errors import SiteError
 from wiring import OUTPUT, Sites
@@ -90,8 +91,9 @@ def find_sites(captured: Capture, flow: Dataflow, where: Sites) -> Found:
             continue
         site = None if node in claimed else _activation(node, flow, v)
         if site is not None:
-            drafts[site.z] = site
             claimed.update(site.phi)
+            if v not in site.phi:
+                drafts[site.z] = site
     for total in sums:
         users = flow.users(total)
         if total is not v and not (len(users) == 1 and users[0] in drafts and drafts[users[0]].h is total):
@@ -124,25 +126,33 @@ def _own_pre_activations(captured: Capture, sites: list[Site]) -> list[Site]:
 
 def _activation(node: fx.Node, flow: Dataflow, v: fx.Node) -> Site | None:
     name = "relu" if _is_clamp_at_zero(node) else op_name(node)
-    if name not in ACTIVATIONS or not node.args or not isinstance(node.args[0], fx.Node):
+    if name not in ACTIVATIONS | FIRST or not node.args or not isinstance(node.args[0], fx.Node):
         return None
     h = node.args[0]
     if h not in flow.carriers or h is v or shape(h) != shape(node):
         return None
+    several = composed(h, node, name, flow, ACTIVATIONS)
+    if several is not None:
+        activation, phi = several
+        stem = name if activation == "silu" and name != "sigmoid" else activation
+        return Site(_stem(phi[-1], stem), module_path(phi[-1]), h, phi[-1], phi, activation)
     users = flow.users(node)
-    if name == "softplus" and len(users) == 1 and op_name(users[0]) == "tanh":
-        for product in flow.users(users[0]):
-            if op_name(product) == "mul" and set(product.all_input_nodes) == {h, users[0]}:
-                return Site(_stem(product, "mish"), module_path(product), h, product, (node, users[0], product), "mish")
-    if name == "tanh" and len(users) == 1 and op_name(users[0]) == "sub" and users[0].args == (h, node):
-        return Site(_stem(users[0], "tanhshrink"), module_path(users[0]), h, users[0], (node, users[0]), "tanhshrink")
-    for user in users:
-        if op_name(user) == "mul" and set(user.all_input_nodes) == {h, node}:
-            return Site(_stem(user, "silu" if name == "sigmoid" else name), module_path(user), h, user, (node, user), "silu")
-    if name in GATES and users and all(_multiplies(user, node, flow) for user in users):
+    if name not in ACTIVATIONS or (name in GATES and users and all(_multiplies(user, node, flow) for user in users)):
         return None
-    activation = "relu6" if name == "relu" and _bounds(node)[1] is not None else name
-    return Site(_stem(node, name), module_path(node), h, node, (node,), activation)
+    return Site(_stem(node, name), module_path(node), h, node, (node,), _kind(node, name))
+
+
+def _kind(node: fx.Node, name: str) -> str:
+    """What an operator does as it stands: a ReLU with a bound above, a random leaky ReLU whose slope is fixed."""
+    if name == "relu" and _bounds(node)[1] is not None:
+        return "relu6"
+    return "leaky_relu" if name in RANDOM and not _draws(node) else name
+
+
+def _draws(node: fx.Node) -> bool:
+    """Whether a random activation draws anew, as it does in training alone."""
+    place = {"rrelu": 3, "rrelu_with_noise": 4}[op_name(node)]
+    return bool(node.kwargs.get("training", node.args[place] if len(node.args) > place else False))
 
 
 def _is_clamp_at_zero(node: fx.Node) -> bool:

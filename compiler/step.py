@@ -16,7 +16,7 @@ from compiler.backward import Backward
 from compiler.credit import Arrival, credit
 from compiler.elsewhere import forward_map
 from compiler.errorgraph import ErrorEdge
-from compiler.errors import LabelError, LossError
+from compiler.errors import CreditError, LabelError, LossError
 from compiler.flow import Flow, plus
 from compiler.forward import Forward
 from compiler.joint import Joint
@@ -72,6 +72,7 @@ class Step:
                 self._advance(labels)
         loss = self._loss(graph.parts.output.head, labels)
         self._advance(labels)
+        self._check_credited()
         results = self.updates.results(loss, self.discrepancies)
         results.credits = {site: flow.value for site, flow in self.credits.items() if site != OUTPUT and site in graph.sites}
         return results
@@ -160,6 +161,21 @@ class Step:
             if self.backward.all_run(name):
                 self.updates.finish(name)
         return True
+
+    def _check_credited(self) -> None:
+        """Everything has run that can: a site with an edge into it, and still without credit, would be passed over in silence.
+
+        Raises:
+            CreditError: naming the site and what it waits for.
+        """
+        open_sites = [site for site, edges in self.plan.errors.edges.items() if edges and site not in self.credits]
+        if open_sites:
+            site = open_sites[-1]  # the one next to the output: others may wait for it
+            senders = ", ".join(repr(edge.source) for edge in self.plan.errors.edges[site])
+            raise CreditError(
+                f"Wiring {self.plan.wiring.name!r} never credits site {site!r}: no error arrives from {senders}. Let each of these hear "
+                "somebody, drop edges by which the site would wait for itself, or freeze it by a rule of shallow()."
+            )
 
     def _credit(self, site: str, labels: Any) -> bool:
         if not self.forward.has(self.plan.errors.sites[site].z) or not self.backward.mirrors_arrived(site):

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
 from compiler import CompileError, compile
@@ -17,6 +16,7 @@ from runtime.learner import Learner
 from runtime.models import build_model
 from runtime.recipe import Recipe
 from runtime.rehearsal import rehearse
+from runtime.rng import seed_rng, seeded
 from runtime.timing import step_times
 from runtime.watching import watch
 from wiring import Wiring, parse_wiring
@@ -50,8 +50,7 @@ def compare(
     """
     recipe = recipe or Recipe()
     parsed = {text: parse_wiring(text) for text in with_reference(wirings)}
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
+    with seeded(recipe.seed):
         origin = build_model(model, data.input_shape, data.classes)
         x, y = (part[: recipe.batch_size] for part in (data.train.x, data.train.y))
         entries = []
@@ -98,7 +97,7 @@ def _entered(text: str, wiring: Wiring, origin: nn.Module, example: tuple[Tensor
 
 
 def _trained(row: Row, learner: Learner, data: Data, recipe: Recipe) -> Row:
-    torch.manual_seed(recipe.seed)
+    seed_rng(recipe.seed)
     row = replace(row, backend=learner.backend)
     try:
         history = recipe.fit(learner, data, measure=watch(*_looked_at(data, recipe)), measure_start=True, progress=False)

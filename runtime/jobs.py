@@ -2,6 +2,7 @@
 
 import json
 import platform
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -19,14 +20,16 @@ from runtime.data import Data, Split, load_data, standardise
 from runtime.distributed.joining import device_of_process, in_turn, launch
 from runtime.distributed.peers import ALONE, Peers
 from runtime.distributed.portion import Portion
+from runtime.errors import TrainingWarning
 from runtime.files import fresh_folder, write_whole
 from runtime.learner import Learner
 from runtime.measures import device_of, moved
 from runtime.metrics import History
 from runtime.models import build_model
 from runtime.plots import curves, save_figure
-from runtime.recipe import Recipe
+from runtime.recipe import Recipe, learns_synapses
 from runtime.rehearsal import rehearse, rehearse_last
+from runtime.rng import seed_rng
 from runtime.summary import summary
 from runtime.training import CHECKPOINT
 from runtime.watching import watch
@@ -78,7 +81,7 @@ class Job:
             CompileError: the two do not go together.
         """
         wiring = parse_wiring(self.wiring)
-        torch.manual_seed(self.recipe.seed)
+        seed_rng(self.recipe.seed)
         device = device_of_process()
         model = build_model(self.model, data.input_shape, data.classes).to(device)
         if peers.several:  # the statistics of the whole batch, as in one process
@@ -138,6 +141,7 @@ def train(job: Job, resume: bool, show: Callable[[str, str], object], peers: Pee
     resume = peers.by_first(lambda: _resumes(job, resume))
     data, recipe = in_turn(peers, lambda: job.source.load(job.recipe.seed)), job.recipe
     learner = job.learner(data, peers)
+    _warn_of_idle_rate(job, learner)
     rehearse(learner, *moved(first_share(data.train, recipe, peers), device_of(learner)))
     if not peers.several:
         rehearse_last(learner, data.train, recipe.batch_size)
@@ -164,11 +168,24 @@ def train(job: Job, resume: bool, show: Callable[[str, str], object], peers: Pee
     return history
 
 
+def _warn_of_idle_rate(job: Job, learner: Learner) -> None:
+    """Not refused: a run that was begun so has to go on with the same options."""
+    rate = job.recipe.error_lr
+    if rate is not None and not learns_synapses(learner.program):
+        warnings.warn(
+            f"The option --error-lr {rate:g} changes nothing: wiring {job.wiring!r} learns no error synapse of this model. "
+            "Leave it out, or take a wiring that learns them.",
+            TrainingWarning,
+            stacklevel=3,
+        )
+
+
 def _resumes(job: Job, asked: bool) -> bool:
     """Whether a job goes on from its checkpoint: where that is asked for, or torchrun has started the very run anew."""
     resume = asked or (job.checkpoint.exists() and begun_by(launch(), job.folder))
     check(job, resume)
-    return resume
+    with claimed(job.folder):  # a folder that cannot be had shows before the work is done
+        return resume
 
 
 def folder_of(model: str, wiring: str) -> Path:

@@ -1,11 +1,24 @@
 """The options of the command, declared once for all of its parts."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 _TRAINING, _DATA, _MACHINE = "Training", "Data", "Machine"
+
+
+def path(text: str) -> Path:
+    """What a path on the command line stands for, a ``~`` in front being the home folder, quoted or not.
+
+    Raises:
+        typer.BadParameter: it is empty, which ``Path`` takes for the current folder.
+    """
+    if not text:
+        raise typer.BadParameter("The path is empty. Give one; the current folder is '.'.")
+    return Path(os.path.expanduser(text))
+
 
 Model = Annotated[
     str,
@@ -19,12 +32,12 @@ Wirings = Annotated[list[str], typer.Argument(help="Presets with options, as dfa
 Shape = Annotated[str, typer.Option(help="Of one input, CxHxW.")]
 Classes = Annotated[int, typer.Option(min=1, help="Outputs of the model.")]
 Json = Annotated[bool, typer.Option("--json", help="The whole report as JSON.")]
-Picture = Annotated[Path, typer.Argument(help="Where to draw: a .svg, .png or .dot file.")]
+Picture = Annotated[Path, typer.Argument(parser=path, help="Where to draw: a .svg, .png or .dot file.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Samples a step.")]
 
 Data = Annotated[str, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100 or svhn.", rich_help_panel=_DATA)]
 DataFolder = Annotated[
-    Path | None, typer.Option(help="Where the original files lie; without it OpenML is asked.", rich_help_panel=_DATA)
+    Path | None, typer.Option(parser=path, help="Where the original files lie; without it OpenML is asked.", rich_help_panel=_DATA)
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Keep only so many images of each split.", rich_help_panel=_DATA)]
 Standardise = Annotated[
@@ -63,16 +76,20 @@ Watched = Annotated[
 Lanes = Annotated[int, typer.Option("--streams", help="How many the schedule has, 1 to 256.")]
 Study = Annotated[str | None, typer.Argument(help="A study's name; --list shows them.")]
 Studies = Annotated[bool, typer.Option("--list", help="Show the studies.")]
-Page = Annotated[Path | None, typer.Option(help="Write all results beside the papers' figures to this .md file, and exit.")]
+Page = Annotated[
+    Path | None, typer.Option(parser=path, help="Write all results beside the papers' figures to this .md file, and exit.")
+]
 Seeds = Annotated[str, typer.Option(help="With commas between; each draws weights, error synapses and batches.")]
 Cases = Annotated[str, typer.Option(help="Patterns of case names, with commas between.")]
 StudyEpochs = Annotated[int | None, typer.Option("--epochs", min=1, help="In place of the paper's.")]
 TrainingLimit = Annotated[int | None, typer.Option("--limit", min=1, help="Keep only so many training samples.")]
 StudyResults = Annotated[
     Path | None,
-    typer.Option("--folder", help="Where the results of all studies lie; default: examples/reproduce/results in a checkout."),
+    typer.Option(
+        "--folder", parser=path, help="Where the results of all studies lie; default: examples/reproduce/results in a checkout."
+    ),
 ]
-Traces = Annotated[Path, typer.Argument(help="Where to put schedule.txt and timeline.json, .png and .svg.")]
+Traces = Annotated[Path, typer.Argument(parser=path, help="Where to put schedule.txt and timeline.json, .png and .svg.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=4096, help="Of torch; else its own choice.", rich_help_panel=_MACHINE)]
 Watch = Annotated[
     bool,
@@ -81,7 +98,8 @@ Watch = Annotated[
     ),
 ]
 Folder = Annotated[
-    Path | None, typer.Option(help="Where the results go; without it to a new folder below runs/.", rich_help_panel="Results")
+    Path | None,
+    typer.Option(parser=path, help="Where the results go; without it to a new folder below runs/.", rich_help_panel="Results"),
 ]
 CheckpointEvery = Annotated[
     int | None,
@@ -90,8 +108,10 @@ CheckpointEvery = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with the run in --folder, given the same options.", rich_help_panel="Results")
 ]
-Runs = Annotated[list[Path], typer.Argument(help="Folders of runs or comparisons, to be shown beside each other.")]
+Runs = Annotated[list[Path], typer.Argument(parser=path, help="Folders of runs or comparisons, to be shown beside each other.")]
 ReportFile = Annotated[
     Path | None,
-    typer.Option("--to", help="The .html file to write; without it report.html in the folder, or here for several folders."),
+    typer.Option(
+        "--to", parser=path, help="The .html file to write; without it report.html in the folder, or here for several folders."
+    ),
 ]

@@ -56,10 +56,12 @@ class Recipe:
                 raise TrainingError(f"The option {_written(name)} is {getattr(self, name)}. Give a whole number from {lowest} on.")
         if self.seed > LARGEST_SEED:
             raise TrainingError(f"The option --seed is {self.seed}. Give a whole number from 0 to {LARGEST_SEED}.")
-        for name in ("lr", "error_lr", "momentum", "weight_decay"):
+        for name in ("lr", "error_lr", "weight_decay"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise TrainingError(f"The option {_written(name)} is {value}. Give a finite number from 0 on.")
+        if self.momentum is not None and not 0 <= self.momentum < 1:
+            raise TrainingError(f"The option --momentum is {self.momentum}. Give a number from 0 to below 1.")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise TrainingError(f"The option --clip-norm is {self.clip_norm}. Give a number above 0.")
         if self.optimizer not in OPTIMIZERS:
@@ -103,6 +105,11 @@ class Recipe:
         settings = {"lr": lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
         given = ",".join(f"{name}={value!r}" for name, value in settings.items() if value is not None)
         return f"{self.optimizer}:{given}"
+
+
+def learns_synapses(program: UpdateProgram) -> bool:
+    """Whether any error synapse of a program is learned, which a rate of its own would be for."""
+    return any(parameter.learns for parameter in program.error_parameters.values())
 
 
 def _written(name: str) -> str:

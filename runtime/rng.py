@@ -1,6 +1,8 @@
-"""The states of every random generator that a run draws from: torch's, Python's, numpy's."""
+"""The seed and the states of every random generator that a run draws from: torch's, Python's, numpy's."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,24 @@ import torch
 from runtime.tree import CheckpointError, Tree
 
 _KEYS = 624  # numbers that a Mersenne Twister keeps
+
+
+def seed_rng(seed: int) -> None:
+    """Seed the global generators: torch on every device, ``random``, and numpy's by the last 32 bits, which is all that it takes."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The global generators seeded, and afterwards as they were."""
+    before = capture_rng()
+    seed_rng(seed)
+    try:
+        yield
+    finally:
+        restore_rng(before)
 
 
 def capture_rng() -> Tree:

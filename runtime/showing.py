@@ -51,16 +51,33 @@ def draw(
 def _program(
     model: str, wiring: str, input_shape: str, classes: int, batch_size: int, layout: "MemoryLayout" = "preserve"
 ) -> "UpdateProgram":
-    """Compiled for random images."""
+    """Compiled for random images.
+
+    Raises:
+        OptionError: the model takes no such images.
+    """
     import torch
 
-    from compiler import compile
+    from compiler import CaptureError, compile
+    from runtime.errors import first_line
     from runtime.models import build_model
-    from wiring import parse_wiring
+    from wiring import OptionError, parse_wiring
 
     parsed, shape = parse_wiring(wiring), _shape(input_shape, batch_size)
     example = torch.randn(batch_size, *shape), torch.arange(batch_size) % classes
-    return compile(build_model(model, shape, classes), parsed, example, layout=layout)
+    built = build_model(model, shape, classes)
+    try:
+        return compile(built, parsed, example, layout=layout)
+    except CaptureError:
+        try:
+            with torch.no_grad():
+                built(example[0])
+        except Exception as itself:
+            raise OptionError(
+                f"Model {model!r} fails by itself on random inputs, --batch-size {batch_size} of --input-shape {input_shape}: "
+                f"{first_line(itself)}. Give an --input-shape and a --batch-size that it takes."
+            ) from itself
+        raise
 
 
 def _shape(text: str, batch_size: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from runtime.data import Data
 from runtime.distributed.peers import ALONE, Peers
 from runtime.learner import Learner
 from runtime.metrics import History
+from runtime.recipe import Recipe, learns_synapses
 
 if TYPE_CHECKING:
     from runtime.jobs import Job
@@ -20,19 +21,32 @@ def summary(job: "Job", learner: Learner, data: Data, peers: Peers = ALONE) -> l
     if cost.flops_ratio is not None:
         work = f"{cost.flops_ratio:.2f} of BP's FLOPs, {cost.activation_ratio:.2f} of its activation bytes at the peak"
     shape, done = "x".join(map(str, data.input_shape)), ", standardised" if job.source.standardise else ""
-    rates = f"lr {recipe.lr:g}" + (f", error lr {recipe.error_lr:g}" if recipe.error_lr is not None else "")
     return [
         ("model", f"{job.model}: {parameters:,} parameters, sites: {len(program.plan.errors.sites)}"),
         ("wiring", f"{job.wiring}: {cost.error_parameters:,} error parameters"),
         ("a step", work),
         ("data", f"{data.name}: {len(data.train.y):,} training and {len(data.test.y):,} test images {shape}{done}"),
-        ("recipe", f"{recipe.epochs} epochs, batches of {recipe.batch_size}, {recipe.optimizer}, {rates}, seed {recipe.seed}"),
+        ("recipe", _recipe(recipe, learns_synapses(program))),
         (
             "backend",
             learner.backend + (f", in {peers.size} processes, each with its share of every batch" if peers.several else ""),
         ),
         ("folder", str(job.folder)),
     ]
+
+
+def _recipe(recipe: Recipe, errors: bool) -> str:
+    """How a learner is trained; ``errors``: whether it learns error synapses, and so at their rate."""
+    settings = {
+        "lr": recipe.lr,
+        "error lr": recipe.error_lr if errors else None,
+        "momentum": recipe.momentum,
+        "weight decay": recipe.weight_decay,
+        "clip norm": recipe.clip_norm,
+    }
+    given = [f"{name} {value:g}" for name, value in settings.items() if value is not None]
+    length = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)}"
+    return ", ".join([length, f"batches of {recipe.batch_size}", recipe.optimizer, *given, f"seed {recipe.seed}"])
 
 
 def outcome(history: History) -> str:

@@ -113,7 +113,10 @@ class ByShape(Synapse):
 
 
 class Mirror(Synapse):
-    """The forward path's own linearisation, with every forward weight on it replaced by a tensor of the same shape.
+    """The forward path's own linearisation, with every trainable forward weight on it replaced by a tensor of the same shape.
+
+    A weight that is not trained (``frozen``, or ``requires_grad=False``) is not replaced: the error passes over the weight itself,
+    which the report lists as weight transport.
 
     ``weights``: ``forward`` is the weight itself (backpropagation); ``random`` an own tensor, which ``plasticity`` may
     teach; ``sign`` is ``sign(W) * M`` with magnitudes ``M`` ``constant``, ``fresh`` each step, or ``fixed`` at random.
@@ -242,6 +245,8 @@ class NoiseMirror(Plasticity):
     Source: weight mirror (Akrout et al. 2019). Each step has a noise phase beside the rest: ``xi`` is fed into every mirrored
     layer alone, biases left out, and the outer products are averaged over the batch and over a kernel's positions. As
     ``mean((W xi) xi^T)`` is ``std^2 W``, ``B`` comes to rest around ``gamma std^2 / decay`` times ``W``: with the defaults, around ``W``.
+    Not so the taps of a padded convolution that reach into the padding: the mean counts those positions too, and no noise is there, so
+    that such a tap rests at the share of its positions inside times that: 4/9 for the first of a 3x3 kernel of stride 2, 6x6 to 3x3.
     """
 
     teaches = "mirrors"

@@ -131,7 +131,8 @@ def mix(parts: Mapping[str, Wiring], *, name: str | None = None, sites: Sites | 
     norms, places = {part.reprojection for part in parts.values()}, {part.sites for part in parts.values()}
     if len(norms) > 1:
         raise InvalidWiring(
-            f"Mixture {name!r}: its parts have different re-projections {sorted(map(str, norms))}. Give all the same."
+            f"Mixture {name!r}: its parts have different re-projections {sorted(map(str, norms))}. "
+            "Give all the same by part.but(reprojection=...), a number or None."
         )
     if sites is None and len(places) > 1:
         raise InvalidWiring(f"Mixture {name!r}: its parts name different sites. Pass sites=Sites(...) to say which hold.")

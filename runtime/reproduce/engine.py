@@ -27,6 +27,7 @@ from runtime.reproduce.measurements import measure_named
 from runtime.reproduce.problems import Problem, problem_named
 from runtime.reproduce.results import Result, error_percent, history_columns, load, measured_columns, rounded
 from runtime.reproduce.study import Case, Metric, Study
+from runtime.rng import seed_rng
 from runtime.training import CHECKPOINT, fit
 from wiring import Wiring, parse_wiring
 
@@ -201,7 +202,7 @@ def learner_of(case: Case, problem: Problem, seed: int) -> Learner:
         CompileError: model and wiring do not go together.
     """
     wiring = case.wiring if isinstance(case.wiring, Wiring) else parse_wiring(case.wiring)
-    torch.manual_seed(seed)
+    seed_rng(seed)
     model = build_model(case.model, problem.input_shape, problem.outputs)
     if case.init is not None:
         draw_weights(model, case.init, torch.Generator().manual_seed(seed))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import subprocess
 import sys
 import warnings
@@ -155,6 +156,38 @@ def test_a_broken_plugin_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_what_explain_refuses(arguments: tuple[str, ...], message: str) -> None:
     assert refused("explain", *MODEL, *SHAPE, *arguments).startswith(message)
+
+
+def test_a_model_of_another_input_shape_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "narrow_nets.py").write_text(
+        "from torch import nn\n\ndef narrow(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    logger.addHandler(caplog.handler)
+    result = ended(run("explain", "--model", "narrow_nets:narrow", "--wiring", "bp"), 2)
+    logger.removeHandler(caplog.handler)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(
+        "Error: Model 'narrow_nets:narrow' fails by itself on random inputs, --batch-size 32 of --input-shape 3x32x32: mat1 and mat2"
+    )
+    assert line.endswith("Give an --input-shape and a --batch-size that it takes.")
+    assert not [record for record in caplog.records if record.name == logger.name]
+
+
+def test_an_empty_path_is_refused() -> None:
+    for arguments in (
+        ("train", *QUICK, "--wiring", "dfa", "--folder", ""),
+        ("report", ""),
+        ("draw", *MODEL, "--wiring", "dfa", ""),
+    ):
+        assert "The path is empty." in ended(run(*arguments), 2).stderr
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    ended(run("draw", *MODEL, "--wiring", "dfa", *SHAPE, "~/net.dot"), 0)
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["net.dot"]
 
 
 @pytest.mark.parametrize(

@@ -333,7 +333,7 @@ def test_a_mixture_takes_over_what_its_parts_say() -> None:
     ("parts", "words"),
     [
         ({"a": mix({"b": dfa(), "*": bp()}), "*": bp()}, "'dfa\\+bp' for 'a' is a mixture itself"),
-        ({"a": rec_lra(), "*": bp()}, "different re-projections.*Give all the same"),
+        ({"a": rec_lra(), "*": bp()}, "different re-projections.*Give all the same by part.but\\(reprojection="),
         ({"a": dfa().model_copy(update={"sites": Sites(blocks=("x",))}), "*": bp()}, "different sites.*Pass sites="),
         ({}, "mixture|part"),
     ],

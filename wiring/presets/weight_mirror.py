@@ -1,7 +1,8 @@
 """Weight mirror (Akrout et al. 2019; rec-LRA table 1): FA whose backward weights learn the forward ones from noise.
 
 Beside each step a noise phase feeds zero-mean ``xi`` into every mirrored layer alone: ``dB = decay * B - gamma (W xi) xi^T``, laid
-out as ``B``. ``B`` comes to rest around ``gamma std^2 / decay`` times ``W``, so with ``gamma = decay`` and ``std = 1`` around ``W``.
+out as ``B``. ``B`` comes to rest around ``gamma std^2 / decay`` times ``W``, so with ``gamma = decay`` and ``std = 1`` around ``W``;
+a tap that reaches into a convolution's padding at the share of its positions inside times that.
 No forward update is read (Kolen-Pollack does), and no forward weight outside its own layer's forward operator.
 """
 
