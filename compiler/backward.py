@@ -7,7 +7,7 @@ junction only those go on that something there wants, so that what different hea
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, fx
@@ -82,17 +82,18 @@ class Backward:
     def run(self, region: Region, credit: Flow | None, sent: Flow | None, signals: Mapping[str, Flow | None]) -> dict[str, Flow]:
         """One region's passes; returns each parameter's share.
 
-        ``credit`` at its head teaches its parameters; ``sent`` (for the output: ``signals`` by site) goes to hearing sites.
+        ``credit`` at its head teaches its parameters; ``sent`` (for the output: ``signals`` by site) goes to hearing sites. A frozen
+        region neither learns nor sends, and passes on what arrives from readers of its head, before its activation.
         """
         self._done.add(region.name)
-        if region.site is not None and self.errors.frozen(region.name):
-            return {}
         arrivals = dict(self._arrivals.get(region.head, {}))
-        for purposes, flow in self._own(region, credit, sent, signals).items():
-            arrivals[purposes] = plus(arrivals.get(purposes), flow)
+        frozen = region.site is not None and self.errors.frozen(region.name)
+        if not frozen:
+            for purposes, flow in self._own(region, credit, sent, signals).items():
+                arrivals[purposes] = plus(arrivals.get(purposes), flow)
         updates: dict[str, Flow] = {}
         for purposes, flow in arrivals.items():
-            self._pass(region, purposes, flow, updates)
+            self._pass(region, purposes, flow, updates, taught=[] if frozen else region.parameters)
         return updates
 
     def _own(
@@ -122,11 +123,11 @@ class Backward:
             return Flow(flow.value * (flow.scale / self.neutral), self.neutral)
         return flow
 
-    def _pass(self, region: Region, purposes: Purposes, flow: Flow, updates: dict[str, Flow]) -> None:
-        """One vector-Jacobian product of the region."""
+    def _pass(self, region: Region, purposes: Purposes, flow: Flow, updates: dict[str, Flow], taught: Sequence[str]) -> None:
+        """One vector-Jacobian product of the region, and of the parameters that are ``taught``."""
         way = next(iter(purposes))[0]
         head = self.forward.computed(region.head)
-        names = region.parameters if any(purpose == LOCAL for _, purpose in purposes) else []
+        names = taught if any(purpose == LOCAL for _, purpose in purposes) else []
         cuts = {cut: wanted for cut in region.cuts if (wanted := self._wanted(cut, purposes))}
         sources: list[tuple[Tensor, str | fx.Node]] = [(self.forward.parameters[name], name) for name in names]
         sources += [(self.forward.leaf(cut), cut) for cut in cuts if self.forward.leaf(cut).requires_grad]

@@ -164,3 +164,30 @@ def test_only_weights_between_a_site_and_its_sender_have_its_mirrors(wiring: Wir
     assert {name: value.grad is not None for name, value in synapses.items()} == {
         f"mirror:{layer}.weight": learns for layer, learns in mirrors.items()
     }
+
+
+class ReadInFront(nn.Module):
+    """A site whose value in front of its activation another site reads. ``beside``: whether a third hears nothing through it."""
+
+    def __init__(self, beside: bool) -> None:
+        super().__init__()
+        self.first, self.still, self.behind, self.out = (nn.Linear(5, 5) for _ in range(4))
+        self.third = nn.Linear(5, 5) if beside else None
+
+    def forward(self, x: Tensor, cut: bool = False) -> Tensor:
+        z = torch.tanh(self.first(x))
+        h = self.still(z)
+        total = torch.relu(self.behind(h)) + torch.sigmoid(h.detach() if cut else h)
+        logits: Tensor = self.out(total if self.third is None else total + torch.tanh(self.third(z)))
+        return logits
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_errors_pass_a_frozen_site_that_is_read_in_front_of_its_activation(beside: bool) -> None:
+    model, twin = ReadInFront(beside), ReadInFront(beside).double()
+    twin.load_state_dict(model.state_dict())
+    learned(model, mix({"sigmoid": shallow(), "*": bp()}))
+    cross_entropy(twin(X, cut=True), Y).backward()
+    assert model.still.weight.grad is None
+    for got, wanted in zip(model.first.parameters(), twin.first.parameters(), strict=True):
+        assert torch.equal(got.grad, wanted.grad)
