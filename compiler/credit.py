@@ -60,7 +60,7 @@ class Credited:
 
 
 Rule = Callable[[Any, Arrival], Credited]
-CREDITS: Registry[Rule] = Registry("Credit", "a function", CreditError)
+CREDITS: Registry[Rule] = Registry("Credit", "function", ["crediting"], CreditError)
 
 
 def crediting(spec: type[Credit]) -> Callable[[Rule], Rule]:
@@ -69,12 +69,7 @@ def crediting(spec: type[Credit]) -> Callable[[Rule], Rule]:
     Raises:
         CreditError: the class has one already.
     """
-
-    def register(function: Rule) -> Rule:
-        CREDITS.register(spec, function)
-        return function
-
-    return register
+    return CREDITS.registering(spec)
 
 
 def credit(spec: Credit, arrival: Arrival) -> Credited:
@@ -83,13 +78,11 @@ def credit(spec: Credit, arrival: Arrival) -> Credited:
     Raises:
         CreditError: the class has no rule, or one that fails or gives something else than fits the site.
     """
-    owner = CREDITS.owner(spec)
-    if owner is None:
-        raise CreditError(f"Credit {type(spec).__name__} has no function. Register one with @crediting({type(spec).__name__}).")
+    rule = CREDITS.find(spec)
     word = f"Credit {spec.kind!r} at site {arrival.site.name!r}"
     wanted = f"It makes Credited(credit, error, parameters) of a displacement {list(arrival.displacement.value.shape)}."
     with calling(word, wanted, CreditError, (arrival.displacement.value, arrival.h, arrival.z)):
-        done = CREDITS[owner](spec, arrival)
+        done = rule(spec, arrival)
     _check(done, word, arrival)
     return done
 

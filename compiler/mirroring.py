@@ -32,7 +32,7 @@ class Mirroring:
 
 
 Rule = Callable[[Any, Mirroring], Flow]
-MIRRORS: Registry[Rule] = Registry("Plasticity", "a function for mirrors", EdgeError)
+MIRRORS: Registry[Rule] = Registry("Plasticity", "function for mirrors", ["mirroring"], EdgeError)
 
 
 def mirroring(spec: type[Plasticity]) -> Callable[[Rule], Rule]:
@@ -43,12 +43,7 @@ def mirroring(spec: type[Plasticity]) -> Callable[[Rule], Rule]:
     """
     if spec.teaches != "mirrors":
         raise EdgeError(f"Plasticity {spec.__name__} teaches {spec.teaches!r}. Write teaches = 'mirrors' into its class.")
-
-    def register(function: Rule) -> Rule:
-        MIRRORS.register(spec, function)
-        return function
-
-    return register
+    return MIRRORS.registering(spec)
 
 
 def mirrored(spec: Plasticity, state: Mirroring) -> Flow:
@@ -57,14 +52,10 @@ def mirrored(spec: Plasticity, state: Mirroring) -> Flow:
     Raises:
         EdgeError: the class has no rule, or one that fails or gives something else than a gradient.
     """
-    known = MIRRORS.owner(spec)
-    if known is None:
-        raise EdgeError(
-            f"Plasticity {type(spec).__name__} has no function for mirrors. Register one with @mirroring({type(spec).__name__})."
-        )
+    rule = MIRRORS.find(spec)
     word, given = f"Plasticity {spec.kind!r} of mirror {state.name!r}", (state.mirror, state.update.value)
     with calling(word, f"It makes a gradient of B {list(state.mirror.shape)} of dW in the same shape.", EdgeError, given):
-        gradient = MIRRORS[known](spec, state)
+        gradient = rule(spec, state)
     check_flow(gradient, word, "the gradient dB", state.mirror, EdgeError, ())
     return gradient
 

@@ -101,7 +101,7 @@ def _gradient(value: Tensor, synapse: Tensor, name: str, vector: Tensor | None =
 
 Post = Callable[[Any, Receiver], Flow]
 Rule = Callable[[Any, Plastic], Tensor]
-RULES: Registry[Rule] = Registry("Plasticity", "a function", EdgeError)
+RULES: Registry[Rule] = Registry("Plasticity", "function for an edge's own synapse", ["post", "learning"], EdgeError)
 POSTS: set[type[Word]] = set()
 
 
@@ -111,12 +111,7 @@ def learning(spec: type[Plasticity]) -> Callable[[Rule], Rule]:
     Raises:
         EdgeError: the class has a function already.
     """
-
-    def register(function: Rule) -> Rule:
-        RULES.register(spec, function)
-        return function
-
-    return register
+    return RULES.registering(spec)
 
 
 def post(spec: type[Plasticity]) -> Callable[[Post], Post]:
@@ -145,18 +140,13 @@ def learned(spec: Plasticity, edge: Plastic) -> Tensor:
     Raises:
         EdgeError: the class has no rule, or one that fails or gives something else than a gradient.
     """
-    known = RULES.owner(spec)
-    if known is None:
-        raise EdgeError(
-            f"Plasticity {type(spec).__name__} has no function for an edge's own synapse. Register one with @post({type(spec).__name__}) "
-            f"or @learning({type(spec).__name__})."
-        )
+    rule = RULES.find(spec)
     wanted = f"It makes a gradient of E {list(edge.synapse.shape)} of ends {list(edge.source.shape)} and {list(edge.target.shape)}."
-    edge = edge if known in POSTS else replace(edge, receiver=edge.receiver.at(edge.synapse.dtype))
+    edge = edge if RULES.owner(spec) in POSTS else replace(edge, receiver=edge.receiver.at(edge.synapse.dtype))
     given = [edge.synapse, edge.sender.flow.value, edge.receiver.z, edge.receiver.error.value]
     given += [] if edge.sender.leaf is None else [edge.sender.leaf]
     with calling(_word(spec, edge), wanted, EdgeError, given), torch.enable_grad():
-        gradient = RULES[known](spec, edge)
+        gradient = rule(spec, edge)
     check_tensor(gradient, _word(spec, edge), "the gradient dE", edge.synapse, EdgeError, ())
     return gradient
 

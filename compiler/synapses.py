@@ -40,7 +40,7 @@ class Operator(Protocol):
     def transmit(self, spec: Any, synapse: Tensor, error: Tensor, source: Port, target: Port) -> Tensor: ...
 
 
-OPERATORS: Registry[Operator | Relay] = Registry("Synapse", "an operator", EdgeError)
+OPERATORS: Registry[Operator | Relay] = Registry("Synapse", "transmission operator", ["operator"], EdgeError)
 Class = TypeVar("Class", bound=type)
 
 
@@ -59,12 +59,12 @@ def operator(spec: type[Synapse]) -> Callable[[Class], Class]:
 
 
 def find_operator(spec: Synapse) -> Operator | Relay:
-    owner = OPERATORS.owner(spec)
-    if owner is None:
-        raise EdgeError(
-            f"Synapse {type(spec).__name__} has no transmission operator. Register one with @operator({type(spec).__name__})."
-        )
-    return OPERATORS[owner]
+    """What transmits over a synapse.
+
+    Raises:
+        EdgeError: its class has no operator.
+    """
+    return OPERATORS.find(spec)
 
 
 def by_shape(spec: Synapse, source: Port, target: Port) -> Synapse:

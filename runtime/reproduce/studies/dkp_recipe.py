@@ -1,4 +1,6 @@
-"""How DKP's network of two convolutions is trained, the same on every data set ("Learning the Connections in Direct Feedback Alignment")."""
+"""How DKP's networks are trained, the same on every data set ("Learning the Connections in Direct Feedback Alignment")."""
+
+from collections.abc import Mapping
 
 from runtime.reproduce.study import Case
 
@@ -12,6 +14,11 @@ ROWS = {
     "bp_dense": "bp:frozen=conv*|norm1*|norm2*",
 }
 """Case -> wiring."""
+
+
+def cases(accuracies: Mapping[str, float], model: str, data: str) -> tuple[Case, ...]:
+    """A row for each published accuracy, in %."""
+    return tuple(case(name, model, data, accuracy) for name, accuracy in accuracies.items())
 
 
 def case(name: str, model: str, data: str, accuracy: float | None = None) -> Case:
