@@ -3,7 +3,7 @@
 Legend: all tensors have the site's shape, batch first. Register your own with ``@crediting(MyCredit)``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from compiler.errors import CreditError
 from compiler.flow import Flow
 from compiler.registration import Registry
 from compiler.sites import FLAT, RANDOM, Site
-from wiring import Gradient, Hebbian, Target
-from wiring.spec import Credit, Plasticity
+from wiring import Gradient, Target
+from wiring.spec import Credit
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,8 @@ def _check(done: Any, word: str, arrival: Arrival) -> None:
             check_tensor(value, word, "the gradient of the activation's parameter", parameter, CreditError, ())
 
 
-def check_credit(spec: Credit, site: Site, wiring: str, plasticities: Iterable[Plasticity] = ()) -> None:
-    """Refuse gradient credit where the derivative is zero almost everywhere, and what would compute a random activation twice.
-
-    ``plasticities``: those of the edges that end at the site.
+def check_credit(spec: Credit, site: Site, wiring: str) -> None:
+    """Refuse gradient credit where the derivative is zero almost everywhere, and a target of a random activation.
 
     Raises:
         CreditError: with both ways out.
@@ -121,12 +119,6 @@ def check_credit(spec: Credit, site: Site, wiring: str, plasticities: Iterable[P
         raise CreditError(
             f"Wiring {wiring!r} cannot give site {site.name!r} ({site.activation}) a target: the activation draws its slopes anew, so z - y "
             "would be noise. Use credit=Gradient(), or an activation without random numbers."
-        )
-    if site.activation in RANDOM and any(isinstance(rule, Hebbian) and rule.derivative for rule in plasticities):
-        raise CreditError(
-            f"Wiring {wiring!r} cannot teach the edges into site {site.name!r} ({site.activation}) by Hebbian(derivative=True): the activation "
-            "draws its slopes anew, so the derivative would be another one than the forward pass had. Use derivative=False, or an "
-            "activation without random numbers."
         )
     if isinstance(spec, Gradient) and spec.surrogate is None and site.activation in FLAT:
         raise CreditError(

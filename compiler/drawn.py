@@ -1,6 +1,7 @@
 """What topologies and operators of any package answer when the error graph is drawn, looked at before it is used."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from compiler.contract import calling
 from compiler.errors import EdgeError, SiteError
@@ -68,11 +69,21 @@ def check_levels(wiring: Wiring, structure: SiteStructure) -> None:
     """Look at the patterns that stand for the groups of recursive topologies.
 
     Raises:
-        SiteError: one names no module that holds a site.
+        SiteError: one names no module that holds a site, or has no groups inside those of the pattern in front of it.
     """
     for rule in wiring.rules:
-        for pattern in rule.topology.levels or () if isinstance(rule.topology, Recursive) else ():
-            matched(pattern, "levels", structure)
+        patterns = (rule.topology.levels or ()) if isinstance(rule.topology, Recursive) else ()
+        groups = [matched(pattern, "levels", structure) for pattern in patterns]
+        for (outer, wide), (inner, narrow) in pairwise(zip(patterns, groups, strict=True)):
+            over = {group: {wide.get(site) for site in narrow if narrow[site] == group} for group in narrow.values()}
+            across = next((group for group, several in over.items() if len(several) > 1), None)
+            if across is not None:
+                raise SiteError(
+                    f"levels={inner!r} stands behind {outer!r}, but its group {across!r} does not lie inside a group of {outer!r}, so a "
+                    "level would be lost. Give the outermost pattern first, and each inside the one in front of it."
+                )
+            if len(set(narrow.values())) == len(set(wide.values())) and narrow.keys() == wide.keys():
+                raise SiteError(f"levels={outer!r} and {inner!r} make the same groups, so a level would be lost. Leave one out.")
 
 
 def matched(pattern: str, field: str, structure: SiteStructure) -> Mapping[str, str]:

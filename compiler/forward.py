@@ -16,11 +16,12 @@ from compiler.bypass import NORMS, POOLS, Detour
 from compiler.capture import Capture
 from compiler.dataflow import Dataflow, op_name
 from compiler.errorgraph import ErrorGraph
+from compiler.errors import CreditError
 from compiler.formats import MemoryLayout, channels_last, like, map_order
 from compiler.joint import Joint
 from compiler.mirrors import LinearCall, Mirrored, Transport, mirrored_weights
 from compiler.partition import parameters_behind, phi_parameters
-from compiler.sites import Site
+from compiler.sites import RANDOM, Site
 from compiler.syncnorm import joint_norm
 from wiring import Mirror
 
@@ -158,9 +159,19 @@ class Forward:
             return self._activated(site, h)
 
     def slope(self, site: Site, h: Tensor, vector: Tensor) -> Tensor:
-        """``vector * phi'(h)`` at any pre-activation ``h``."""
+        """``vector * phi'(h)`` at any pre-activation ``h``.
+
+        Raises:
+            CreditError: the activation is a random one.
+        """
         if not site.phi:
             return vector
+        if site.activation in RANDOM:
+            raise CreditError(
+                f"A plasticity rule asks for the slope of site {site.name!r} ({site.activation}), which draws its slopes anew, so it would be "
+                "another one than the forward pass had. Use a rule without it, as Hebbian(derivative=False), or an activation "
+                "without random numbers."
+            )
         at = h.detach().requires_grad_()
         with torch.enable_grad():
             z = self._activated(site, at)

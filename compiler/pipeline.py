@@ -59,8 +59,7 @@ def plan(source: Source, inputs: Inputs, labels: Any, sure: bool = False) -> Pla
     errors = resolve(captured, flow, source.wiring, batch)
     flow = errors.flow
     for site in errors.sites.values():
-        plasticities = [edge.plasticity for edge in errors.edges[site.name]]
-        check_credit(errors.rules[site.name].credit, site, source.wiring.name, plasticities)
+        check_credit(errors.rules[site.name].credit, site, source.wiring.name)
     _check_reach(source, captured, flow, errors)
     if not sure:
         check_batch_axes(source.model, source.output, inputs, errors)

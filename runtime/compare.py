@@ -14,7 +14,7 @@ from runtime.data import Data
 from runtime.errors import NonFiniteLoss
 from runtime.learner import Learner
 from runtime.models import build_model
-from runtime.recipe import Recipe
+from runtime.recipe import Recipe, warn_of_idle_rate
 from runtime.rehearsal import rehearse
 from runtime.rng import seed_rng, seeded
 from runtime.timing import step_times
@@ -57,6 +57,7 @@ def compare(
         for text, wiring in parsed.items():
             stage(f"compiling {text}")
             entries.append(_entered(text, wiring, origin, (x, y), recipe))
+        warn_of_idle_rate(recipe, [entry.learner.program for entry in entries if entry.learner is not None], "these wirings learn")
         stage(f"timing the steps of {len(entries)} wirings")
         times = step_times({entry.row.wiring: entry.learner for entry in entries if entry.learner is not None}, x, y)
         parameters = sum(parameter.numel() for parameter in origin.parameters())

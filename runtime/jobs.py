@@ -2,7 +2,6 @@
 
 import json
 import platform
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -20,14 +19,13 @@ from runtime.data import Data, Split, load_data, standardise
 from runtime.distributed.joining import device_of_process, in_turn, launch
 from runtime.distributed.peers import ALONE, Peers
 from runtime.distributed.portion import Portion
-from runtime.errors import TrainingWarning
 from runtime.files import fresh_folder, write_whole
 from runtime.learner import Learner
 from runtime.measures import device_of, moved
 from runtime.metrics import History
 from runtime.models import build_model
 from runtime.plots import curves, save_figure
-from runtime.recipe import Recipe, learns_synapses
+from runtime.recipe import Recipe, warn_of_idle_rate
 from runtime.rehearsal import rehearse, rehearse_last
 from runtime.rng import seed_rng
 from runtime.summary import summary
@@ -141,7 +139,7 @@ def train(job: Job, resume: bool, show: Callable[[str, str], object], peers: Pee
     resume = peers.by_first(lambda: _resumes(job, resume))
     data, recipe = in_turn(peers, lambda: job.source.load(job.recipe.seed)), job.recipe
     learner = job.learner(data, peers)
-    _warn_of_idle_rate(job, learner)
+    warn_of_idle_rate(recipe, [learner.program], f"wiring {job.wiring!r} learns")
     rehearse(learner, *moved(first_share(data.train, recipe, peers), device_of(learner)))
     if not peers.several:
         rehearse_last(learner, data.train, recipe.batch_size)
@@ -166,18 +164,6 @@ def train(job: Job, resume: bool, show: Callable[[str, str], object], peers: Pee
         if peers.first:
             save_figure(curves(f"{job.wiring} on {job.model}, {data.name}", history.epochs), job.folder / "curves")
     return history
-
-
-def _warn_of_idle_rate(job: Job, learner: Learner) -> None:
-    """Not refused: a run that was begun so has to go on with the same options."""
-    rate = job.recipe.error_lr
-    if rate is not None and not learns_synapses(learner.program):
-        warnings.warn(
-            f"The option --error-lr {rate:g} changes nothing: wiring {job.wiring!r} learns no error synapse of this model. "
-            "Leave it out, or take a wiring that learns them.",
-            TrainingWarning,
-            stacklevel=3,
-        )
 
 
 def _resumes(job: Job, asked: bool) -> bool:

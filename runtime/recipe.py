@@ -1,6 +1,8 @@
 """How a learner is trained, whatever its wiring."""
 
 import math
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -10,7 +12,7 @@ from torch.optim import Optimizer
 from compiler import UpdateProgram
 from compiler.formats import MemoryLayout
 from runtime.data import Data
-from runtime.errors import TrainingError
+from runtime.errors import TrainingError, TrainingWarning
 from runtime.executors import executor
 from runtime.learner import Learner
 from runtime.metrics import History
@@ -110,6 +112,20 @@ class Recipe:
 def learns_synapses(program: UpdateProgram) -> bool:
     """Whether any error synapse of a program is learned, which a rate of its own would be for."""
     return any(parameter.learns for parameter in program.error_parameters.values())
+
+
+def warn_of_idle_rate(recipe: Recipe, programs: Sequence[UpdateProgram], who_learns: str) -> None:
+    """Say so where ``error_lr`` is given and none of the programs learns an error synapse; ``who_learns``: their wirings, as a sentence begins.
+
+    Not refused: a run that was begun so has to go on with the same options.
+    """
+    if recipe.error_lr is not None and programs and not any(map(learns_synapses, programs)):
+        warnings.warn(
+            f"The option --error-lr {recipe.error_lr:g} changes nothing: {who_learns} no error synapse of this model. "
+            "Leave it out, or take a wiring that learns them.",
+            TrainingWarning,
+            stacklevel=3,
+        )
 
 
 def _written(name: str) -> str:

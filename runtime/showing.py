@@ -112,13 +112,15 @@ def timeline(
     with told():
         from runtime import measure_timeline
         from runtime.allocator import keep_freed_memory
+        from runtime.claim import claimed
         from runtime.tables import timeline_notes, timeline_table
         from runtime.timeline import save_timeline
 
         keep_freed_memory()
-        measured = measure_timeline(_program(model, wiring, input_shape, classes, batch_size, layout), streams, backend)
-        title = f"{wiring} on {model}, batch {batch_size} of {input_shape}: {measured.executor}"
-        save_timeline(measured, title, folder)
+        with claimed(folder):  # a folder that cannot be had shows before the step is measured
+            measured = measure_timeline(_program(model, wiring, input_shape, classes, batch_size, layout), streams, backend)
+            title = f"{wiring} on {model}, batch {batch_size} of {input_shape}: {measured.executor}"
+            save_timeline(measured, title, folder)
         output().print(title, style="bold", markup=False, soft_wrap=True)
         output().print(timeline_table(measured))
         output().print(timeline_notes(measured), style="dim", markup=False, soft_wrap=True)

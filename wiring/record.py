@@ -76,6 +76,8 @@ class Word(Record):
     @model_validator(mode="wrap")
     @classmethod
     def _by_kind(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
+        if Word in cls.__bases__ and isinstance(data, str):  # a bare kind: the word with what it has by default
+            data = {"kind": data}
         if Word in cls.__bases__ and isinstance(data, Mapping):
             return cls.word(data.get("kind")).model_validate(data)
         if Word in cls.__bases__ and not isinstance(data, cls):

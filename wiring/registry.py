@@ -1,6 +1,7 @@
 """Wirings by name: the presets, and the texts and files that name one on a command line."""
 
 import inspect
+import os
 import types
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -65,7 +66,7 @@ def parse_wiring(text: str) -> Wiring:
 
     Keys are the preset's options, and behind them any field of the wiring and its rule, inner ones with dots:
     ``rec_lra:depth=1,reprojection=none,credit.kappa=2,plasticity.sign=-1``. A field that holds several values takes them joined by
-    ``|``: ``bp:frozen=conv*|bn*``.
+    ``|``: ``bp:frozen=conv*|bn*``; a record is named by its kind: ``dfa:synapse=sparse,synapse.fan_in=2``.
 
     Raises:
         OptionError: unknown preset, unknown option, or an option text that cannot be read.
@@ -73,7 +74,7 @@ def parse_wiring(text: str) -> Wiring:
         WiringError: the JSON file cannot be read.
     """
     if text.endswith(".json"):
-        return _from_file(Path(text))
+        return _from_file(Path(os.path.expanduser(text)))  # pathlib's own fails where a user's home is unknown
     name, words = split_call(text)
     failed = () if name in PRESETS else load_plugins()
     if name not in PRESETS:
@@ -121,7 +122,7 @@ def _holds_several(wiring: Wiring, key: str, fields: Mapping[str, str]) -> bool:
     record: object = wiring if key.partition(".")[0] in type(wiring).model_fields else wiring.rules[0]
     for depth, inner in enumerate(path, 1):
         record = getattr(record, inner, None)
-        kind = fields.get(".".join((*path[:depth], "kind")))
+        kind = fields.get(".".join((*path[:depth], "kind")), fields.get(".".join(path[:depth])))
         if kind is not None and isinstance(record, Word):
             record = _of_kind(record, kind)
     field = type(record).model_fields.get(name) if isinstance(record, Record) else None

@@ -69,6 +69,14 @@ class Sparse(Synapse):
     fan_in: Count = 1
     init: SerializeAsAny[Init] = KaimingUniform()
 
+    @model_validator(mode="after")
+    def _not_of_zeros(self) -> Self:
+        if isinstance(self.init, Zeros):
+            raise ValueError(
+                "a sparse synapse of zeros would keep all of them and never carry anything. Use another init, or dense."
+            )
+        return self
+
 
 class Kernel(Synapse):
     """A convolution of odd ``size`` from the sender's channels to the receiver's; maps of other sizes are resampled.

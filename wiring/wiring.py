@@ -66,13 +66,14 @@ class Wiring(Record):
         """The same wiring with other fields: its own, or those of its rules.
 
         Fields inside records are written with two underscores: ``rec_lra().but(credit__kappa=2.0, update="hebbian")``. Another
-        ``kind`` begins its record anew: ``synapse__init__kind="normal", synapse__init__std=0.05``.
+        ``kind``, or a kind alone in a record's place, begins the record anew: ``synapse="sparse", synapse__init__kind="normal",
+        synapse__init__std=0.05``.
 
         Raises:
             InvalidWiring: no such field, or a value that cannot be.
         """
         data = self.model_dump()
-        for path in sorted(changes, key=lambda path: not path.endswith("__kind")):
+        for path in sorted(changes, key=lambda path: path.count("__") - path.endswith("__kind")):
             names = path.split("__")
             for record in [data] if names[0] in type(self).model_fields else data["rules"]:
                 _set(record, names, changes[path], path)
@@ -107,6 +108,8 @@ def _set(record: dict[str, Any], names: list[str], value: Any, path: str) -> Non
         if not isinstance(inner, dict):
             raise InvalidWiring(f"No record lies at {name!r} in {path!r}. Fields here: {', '.join(map(str, record))}.")
         record = inner
+    if isinstance(value, str) and isinstance(record.get(names[-1]), dict):
+        value = {"kind": value}
     if names[-1] == "kind":
         record.clear()
     elif names[-1] not in record and "kind" not in record:

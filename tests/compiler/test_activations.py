@@ -155,7 +155,7 @@ def drawn(derivative: bool, credit: Gradient | Target) -> Wiring:
 
 def test_a_drawn_slope_is_never_drawn_twice() -> None:
     model = nn.Sequential(nn.Linear(5, 6), nn.RReLU(), nn.Linear(6, 4))
-    with pytest.raises(CreditError, match=r"'1' \(rrelu\).*Hebbian\(derivative=True\).*draws its slopes anew.*derivative=False"):
+    with pytest.raises(CreditError, match=r"slope of site '1' \(rrelu\), which draws its slopes anew.*derivative=False"):
         compiled(model, drawn(True, Gradient()))
     with pytest.raises(CreditError, match=r"'1' \(rrelu\) a target"):
         compiled(model, drawn(False, Target()))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from compiler import UpdateProgram, WiringWarning, compile
 from compiler.errorgraph import ErrorGraph
+from compiler.errors import SiteError
 from compiler.example import Inputs
 from compiler.pipeline import Source, plan
 from runtime.learner import Learner
@@ -307,6 +308,19 @@ def test_levels_by_pattern() -> None:
     topology = Recursive(depth=3, levels=("layer?", "layer?.?"))
     wiring = rec_lra().model_copy(update={"rules": (rec_lra().rules[0].model_copy(update={"topology": topology}),)})
     assert senders(graph("resnet20", wiring)) == senders(graph("resnet20", rec_lra(depth=3)))
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        (("layer?.?", "layer?"), r"levels='layer\?' stands behind 'layer\?\.\?', but its group 'layer1' does not lie inside"),
+        (("layer?", "layer*"), r"levels='layer\?' and 'layer\*' make the same groups"),
+    ],
+)
+def test_levels_that_would_be_lost_are_refused(levels: tuple[str, ...], told: str) -> None:
+    rule = rec_lra().rules[0].model_copy(update={"topology": Recursive(depth=3, levels=levels)})
+    with pytest.raises(SiteError, match=told):
+        graph("resnet20", rec_lra().model_copy(update={"rules": (rule,)}))
 
 
 def test_depth_1_learns_the_interior_from_the_blocks_error() -> None:

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from compiler import compile
-from runtime import Learner
+from runtime import Learner, TrainingWarning
 from runtime.compare import compare, with_reference
 from runtime.comparison import Angle, Comparison, Cost, Row
 from runtime.data import Data, load_data, standardise
@@ -47,6 +47,11 @@ def data() -> Data:
 @pytest.fixture(scope="module")
 def outcome(data: Data) -> Comparison:
     return compare(MODEL, ["fa", "dfa", "shallow"], data, QUICK)
+
+
+def test_a_rate_that_nothing_learns_by_warns(data: Data) -> None:
+    with pytest.warns(TrainingWarning, match=r"--error-lr 0\.01 changes nothing: these wirings learn no error synapse"):
+        compare(MODEL, ["drtp"], data, replace(QUICK, epochs=1, error_lr=0.01))
 
 
 def row(comparison: Comparison, name: str) -> Row:

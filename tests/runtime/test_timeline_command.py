@@ -91,7 +91,7 @@ def test_timeline_in_the_callers_thread_and_in_another_layout() -> None:
         (("--backend", "inductor", "--streams", "1", "out"), "Error: Backend 'inductor' runs a step as one piece, so nobody"),
         (("--backend", "streams", "out"), "Error: Backend 'streams' runs on CUDA devices, and this program runs on 'cpu'."),
         (("--backend", "graph", "out"), "Error: Backend 'graph' runs on CUDA devices, and this program runs on 'cpu'."),
-        (("/dev/null/no",), "Error: File '/dev/null/no/schedule.txt' cannot be written"),
+        (("/dev/null/no",), "Error: The folder '/dev/null/no' cannot be made"),
         (("--input-shape", "8", "--model", "mlpp", "out"), "Error: Model 'mlpp' is not known. Did you mean 'mlp'?"),
     ],
 )

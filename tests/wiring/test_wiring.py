@@ -50,6 +50,7 @@ from wiring import (
     Target,
     Wiring,
     WiringError,
+    Zeros,
     bp,
     dfa,
     drtp,
@@ -200,7 +201,9 @@ def test_a_family_may_grow_words_elsewhere() -> None:
         (lambda: Wiring(name="mine", rules=()), "rules"),
         (lambda: Wiring(name="mine", rules=bp().rules, reprojection=0.0), "reprojection"),
         (lambda: Rule(topology=Direct(), signal="noise"), "signal"),
-        (lambda: Rule(topology="pairwise"), "'pairwise' is no topology. Use one of: .*pairwise"),
+        (lambda: Rule(topology="circular"), "unknown topology 'circular'. Known: .*pairwise"),
+        (lambda: Rule(topology=3), "3 is no topology. Use one of: .*pairwise"),
+        (lambda: Sparse(init="zeros"), "a sparse synapse of zeros would keep all of them"),
         (lambda: Rule(topology={"kind": "circular"}), "unknown topology 'circular'. Known: .*pairwise"),
         (lambda: Rule(topology=Dense()), "is no topology"),
         (lambda: Rule(topology=Direct(), synapse=Mirror()), "mirror.*'direct'.*Pairwise.*Dense"),
@@ -242,6 +245,8 @@ def test_json_that_is_no_wiring(text: str) -> None:
         ("dfa:frozen=conv*|bn*,sites.exclude=0.10", dfa().but(frozen=("conv*", "bn*"), sites__exclude=("0.10",))),
         ("rec_lra:depth=3,topology.levels=layer?|layer?.?", rec_lra(depth=3).but(topology__levels=("layer?", "layer?.?"))),
         ("rec_lra:topology.levels=none", rec_lra()),
+        ("dfa:synapse.init=zeros", dfa().but(synapse__init=Zeros())),
+        ("dfa:synapse.fan_in=2,synapse=sparse", dfa().but(synapse=Sparse(fan_in=2))),
         ("dfa:topology.kind=recursive,topology.levels=1", dfa().but(topology=Recursive(levels=("1",)))),
     ],
 )
@@ -296,6 +301,12 @@ def test_texts_that_name_none(text: str, words: str) -> None:
 def test_texts_with_values_that_cannot_be(text: str) -> None:
     with pytest.raises(InvalidWiring):
         parse_wiring(text)
+
+
+def test_a_file_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "w.json").write_text(dfa().to_json())
+    assert parse_wiring("~/w.json") == dfa()
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
