@@ -23,11 +23,16 @@ def reuse_memory(graph: fx.Graph) -> None:
             reached |= behind[source] | 1 << place[source]
         behind[node] = reached
     for node in graph.nodes:
-        if node.op == "call_function" and torch.Tag.pointwise in getattr(node.target, "tags", ()) and not draws(node):
+        if node.op == "call_function" and _by_elements(node) and not draws(node):
             for operand in _operands(node):
                 if _free(node, operand, found, behind[node], place) and _overwrite(node, operand):
                     _move(node, operand, found)
                     break
+
+
+def _by_elements(node: fx.Node) -> bool:
+    """Whether an operator reads an operand of its result's shape no further than the element that it writes."""
+    return torch.Tag.pointwise in getattr(node.target, "tags", ()) or node.target is torch.ops.aten.baddbmm.default
 
 
 def _operands(node: fx.Node) -> list[fx.Node]:
