@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
+from compiler.composites import only_called
 from compiler.errors import CaptureError, OutputError
 from compiler.example import Inputs
 from compiler.guards import (
@@ -129,7 +130,8 @@ def capture(model: nn.Module, inputs: Inputs, output: Output) -> Capture:
             warnings.simplefilter("ignore")
             program = torch.export.export(wrapped, inputs.args, inputs.keywords(), strict=False)
             _detach_no_grad_blocks(program.graph_module)
-            program = program.run_decompositions({})
+            with only_called(program):
+                program = program.run_decompositions({})
     except (CaptureError, OutputError):
         raise
     except Exception as error:
