@@ -37,6 +37,7 @@ from wiring import parse_wiring
 
 EAGER_LAST = "eager BP, channels_last"
 RESNET_WIRINGS = ["bp", "fa", "kp", "ekdaa", "dfa", "dkp", "drtp", "rec_lra", "rec_lra:depth=1", "lra_e"]
+INDUCTOR_WIRINGS = ["bp", "dfa", "rec_lra"]
 MLP_WIRINGS = ["bp", "dfa", "dkp", "drtp", "rec_lra", "ekdaa"]
 CORES_WIRINGS = ["bp", "dfa", "dkp", "drtp", "rec_lra"]
 RESNET_BOUNDS = {
@@ -95,12 +96,16 @@ def resnet(options: argparse.Namespace, tell: Tell) -> Suite:
     model, batch = ResNet13(), images(options.batch)
     plain = programs(model, batch, RESNET_WIRINGS, suite, tell)
     last = programs(model, batch, RESNET_WIRINGS, suite, tell, layout="channels_last")
-    own = functools.partial(learning, batch=batch, executor="serial")
     floors = {text: floor(program, plain["bp"]) for text, program in plain.items()} if "bp" in plain else {}
     contenders = [eager(model, batch), *([] if options.no_compile else [compiled(model, batch)]), _eager_last(model, batch)]
-    for note_, found in (("serial", plain), ("serial, channels_last", last)):
+    for layout, found in (("", plain), (", channels_last", last)):
         for text, program in found.items():
-            contenders.append(own(program, name=f"{text}, {note_}", wiring=text, shown=note_, floor=floors.get(text)))
+            compiles = text in INDUCTOR_WIRINGS and not options.no_compile
+            for executor in ("serial", *(["inductor"] if compiles else [])):
+                shown, share = f"{executor}{layout}", floors.get(text)
+                contenders.append(
+                    learning(program, batch, executor, name=f"{text}, {shown}", wiring=text, shown=shown, floor=share)
+                )
     bounds = {f"{text}, serial": [Bound(EAGER, most)] for text, most in RESNET_BOUNDS.items()}
     suite.take(contenders, take_turns(contenders, options.rounds, tell=tell), bounds)
     return suite
@@ -129,8 +134,11 @@ def small(options: argparse.Namespace, tell: Tell) -> Suite:
 
 
 def cores(name: str, model: nn.Module, batch: Batch, options: argparse.Namespace, tell: Tell) -> Suite:
-    """Two cores: a thread a stream, against two threads inside each operator."""
-    inside, streams = "serial, 2 intra-op threads", "threads, 2 streams"
+    """Two cores: a thread a stream, against two threads inside each operator.
+
+    A step on half the batch by one thread is what two cores would take at least that share the samples and then need not add up.
+    """
+    inside, streams, halved = "serial, 2 intra-op threads", "threads, 2 streams", "serial, 1 thread, half the batch"
     suite = Suite(name, f"batch {len(batch.x)}, two cores; BP and serial with 2 intra-op threads", (EAGER,))
     two = functools.partial(threads, 2)
     contenders = [eager(model, batch, arrangement=two)]
@@ -143,6 +151,10 @@ def cores(name: str, model: nn.Module, batch: Batch, options: argparse.Namespace
         contenders.append(own("threads", 2, name=f"{text}, {streams}", shown=streams, arrangement=two))
         if text in SPEED_UP_OF:
             bounds[f"{text}, {streams}"] = [Bound(f"{text}, {inside}", 1 / SPEED_UPS[name])]
+    half = Batch(batch.x[: len(batch.x) // 2], batch.y[: len(batch.y) // 2])
+    for text, program in programs(model, half, SPEED_UP_OF, suite, tell).items():
+        one = functools.partial(threads, 1)
+        contenders.append(learning(program, half, "serial", name=f"{text}, {halved}", wiring=text, shown=halved, arrangement=one))
     suite.take(contenders, take_turns(contenders, options.rounds, tell=tell), bounds)
     return suite
 
