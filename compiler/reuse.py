@@ -4,12 +4,16 @@ The operand's other readers must all lie behind the operator in the data flow, s
 flow respects the overwriting too: no branch waits for another because of it. Half the memory traffic and no allocation.
 """
 
+import copy
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from compiler.effects import Effects, draws, effects, picks
+
+APART = "apart"
+"""Under this name a node's metadata has its operator before it worked in place, and the keywords that it has got since."""
 
 
 def reuse_memory(graph: fx.Graph) -> None:
@@ -25,9 +29,22 @@ def reuse_memory(graph: fx.Graph) -> None:
     for node in graph.nodes:
         if node.op == "call_function" and _by_elements(node) and not draws(node):
             for operand in _operands(node):
+                target, keywords = node.target, node.kwargs.keys()
                 if _free(node, operand, found, behind[node], place) and _overwrite(node, operand):
+                    node.meta[APART] = target, node.kwargs.keys() - keywords
                     _move(node, operand, found)
                     break
+
+
+def apart(module: fx.GraphModule) -> fx.GraphModule:
+    """The same step with every value in memory of its own, for compilers that place values by themselves."""
+    copied = fx.GraphModule(module, copy.deepcopy(module.graph))
+    for node in copied.graph.nodes:
+        if APART in node.meta:
+            node.target, added = node.meta[APART]
+            node.kwargs = {key: value for key, value in node.kwargs.items() if key not in added}
+    copied.recompile()
+    return copied
 
 
 def _by_elements(node: fx.Node) -> bool:

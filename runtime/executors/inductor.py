@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from compiler.lowered import Lowered
+from compiler.reuse import apart
 from compiler.schedule import Schedule
 from runtime.errors import BackendError, first_line
 from runtime.executors.executor import Executor, Hooks, Run, no_hooks, one_process
@@ -24,7 +25,7 @@ class Inductor(Executor):
             raise BackendError(f"Backend 'inductor' compiles a single stream, not {self.streams}. Leave streams out.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compiled = torch.compile(lowered.module, fullgraph=True, dynamic=False, options={"fallback_random": True})
+            compiled = torch.compile(apart(lowered.module), fullgraph=True, dynamic=False, options={"fallback_random": True})
 
         def run(inputs: Sequence[Tensor]) -> list[Tensor]:
             with torch.no_grad(), torch.autocast(lowered.device.type, enabled=False):

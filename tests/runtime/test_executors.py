@@ -8,14 +8,16 @@ import threading
 import time
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from compiler import Roofline, compile, verify
 from compiler.lowered import Lowered
 from compiler.planning import scheduled
+from compiler.reuse import APART, apart
 from compiler.schedule import Free, Launch, Record, Schedule, Wait
 from compiler.tasks import task_graph
 from compiler.work import Rate
@@ -45,12 +47,12 @@ def one_thread_inside_operators():
     torch.set_num_threads(before)
 
 
-def program(wiring: str, model: nn.Module | None = None, x: Tensor | None = None):
+def program(wiring: str, model: nn.Module | None = None, x: Tensor | None = None, **options: Any):
     torch.manual_seed(0)
     model = build_model("resnet8:width=8", (3, 8, 8), 10) if model is None else model
     x = torch.randn(6, 3, 8, 8) if x is None else x
     with warnings.catch_warnings(action="ignore"):
-        return compile(model, parse_wiring(wiring), (x, torch.arange(len(x)) % 10))
+        return compile(model, parse_wiring(wiring), (x, torch.arange(len(x)) % 10), **options)
 
 
 def in_small_pieces(lowered: Lowered) -> Lowered:
@@ -352,8 +354,11 @@ def test_auto_says_what_it_picked_and_draws_nothing_from_the_generator() -> None
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_inductor_agrees_within_rounding() -> None:
-    compiled = program("dkp", build_model("mlp:width=16,depth=2", (1, 4, 4), 10), torch.randn(6, 1, 4, 4))
+@pytest.mark.parametrize(("wiring", "layout"), [("dkp", "preserve"), ("rec_lra", "channels_last")])
+def test_inductor_agrees_within_rounding(wiring: str, layout: str) -> None:
+    convolutions = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 10))
+    model = build_model("mlp:width=16,depth=2", (1, 4, 4), 10) if layout == "preserve" else convolutions
+    compiled = program(wiring, model, torch.randn(6, 1, 4, 4), layout=layout)
     x, y = torch.randn(6, 1, 4, 4), torch.arange(6)
     learners = [Learner(compiled), Learner(compiled, backend="inductor")]
     results = []
@@ -362,6 +367,25 @@ def test_inductor_agrees_within_rounding() -> None:
         results.append(learner._execute(lowered, inputs))
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def changing(module: fx.GraphModule) -> set[str]:
+    """The operators that write into memory that they did not allocate."""
+    calls = [node for node in module.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+    return {node.name for node in calls if node.target._schema.is_mutable}
+
+
+@pytest.mark.parametrize("wiring", ["bp", "rec_lra", "ekdaa", "dfa"])
+def test_a_step_with_every_value_apart_gives_the_same_bits(wiring: str) -> None:
+    lowered, inputs = inputs_of(Learner(program(wiring, layout="channels_last")), torch.randn(6, 3, 8, 8), torch.arange(6))
+    pure = apart(lowered.module)
+    reused = {node.name for node in lowered.module.graph.nodes if APART in node.meta}
+    assert reused
+    assert reused <= changing(lowered.module)
+    assert not reused & changing(pure)
+    with torch.no_grad():
+        for one, other in zip(pure(*inputs), lowered.module(*inputs), strict=True):
+            assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize(
