@@ -18,7 +18,7 @@ from compiler.halves import Half, cut
 from compiler.joint import samples_input
 from compiler.lowered import Halves, Layout, Lowered
 from compiler.plan import Plan
-from compiler.products import in_blocks
+from compiler.products import batch_products
 from compiler.reuse import reuse_memory
 from compiler.signal import class_labels
 from compiler.simplify import simplify
@@ -112,7 +112,7 @@ def _traced(plan: Plan, tensors: Tensors, inputs: Inputs, labels: Any, probe: bo
     simplify(module.graph)
     ask_for_input_gradients(module.graph)
     split_backward(module.graph)
-    in_blocks(module.graph)
+    batch_products(module.graph)
     return module, Layout(tuple(tensors.parameters), tuple(tensors.buffers), tuple(tensors.synapses), **layout)
 
 

@@ -1,10 +1,12 @@
-"""Thin matrix products in blocks of rows, on processors: a step's own errors, sent to every unit of a wide layer.
+"""Matrix products of transmissions in the form that is fastest on processors: batched, over blocks of rows or over samples.
 
 An output of some ten classes sent to thousands of units is a product with few inner terms. MKL computes it up to four times slower
-for many rows at once than for 16, bit for bit the same. One batched product over blocks of 16 rows takes its place. Where
-nothing is done with it but to subtract it from a pre-activation (the target of LRA), it is subtracted as it is computed.
+for many rows at once than for blocks of 16, bit for bit the same. A pointwise convolution of few channels over many positions is a
+product a sample, without the copies into another order that a convolution makes. Where nothing is done with either but to subtract it
+from a pre-activation (the target of LRA), it is subtracted as it is computed.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,24 +19,47 @@ from compiler.simplify import needed
 aten = torch.ops.aten
 BLOCK, FEW, WIDE = 16, 12, 1024
 """Rows of a block; the most inner terms, and the fewest columns, for which blocks are faster."""
+CHANNELS, POSITIONS = 64, 256
+"""The most channels, and the fewest positions, for which a product a sample is faster than a convolution."""
+Call = Callable[..., fx.Node]
 
 
-def in_blocks(graph: fx.Graph) -> None:
-    """Compute every thin product of a traced step in blocks of rows."""
+def batch_products(graph: fx.Graph) -> None:
+    """Compute thin products of a traced step, and pointwise transmissions, as batched ones."""
     if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return
-    for node in graph.find_nodes(op="call_function", target=aten.mm.default):
-        if _thin(*(operand.meta["val"] for operand in node.args)):
+    for node in graph.nodes:
+        if node.target in FACTORS and _single(node.meta["val"]):
             target = _target(node)
             with graph.inserting_before(target or node):
-                (target or node).replace_all_uses_with(_blocked(graph, node, target))
+                value = _batched(graph, node, target)
+            if value is not None:
+                (target or node).replace_all_uses_with(value)
     graph.eliminate_dead_code(needed)
 
 
-def _thin(rows: Tensor, matrix: Tensor) -> bool:
-    number, inner = rows.shape
-    several = number > 2 * BLOCK and number % BLOCK == 0
-    return several and 1 < inner <= FEW and matrix.shape[1] >= WIDE and rows.device.type == "cpu" and rows.dtype == torch.float32
+def _single(value: Tensor) -> bool:
+    return value.device.type == "cpu" and value.dtype == torch.float32
+
+
+def _batched(graph: fx.Graph, node: fx.Node, target: fx.Node | None) -> fx.Node | None:
+    """The node's value, or what a target subtracts it from without it; ``None`` where it stays as it is."""
+
+    def call(operator: Callable[..., Any], *arguments: Any, like: fx.Node = node, **options: Any) -> fx.Node:
+        made = graph.call_function(operator, arguments, options)
+        values = (argument.meta["val"] if isinstance(argument, fx.Node) else argument for argument in arguments)
+        made.meta = {**like.meta, "val": operator(*values, **options)}
+        return made
+
+    factors = FACTORS[node.target](node, call)
+    if factors is None:
+        return None
+    if target is None:
+        return call(aten.reshape.default, call(aten.bmm.default, *factors), list(node.meta["val"].shape))
+    one, other = (factor.meta["val"].shape for factor in factors)
+    h = call(aten.reshape.default, target.args[0], [*one[:2], other[2]], like=target)
+    less = call(aten.baddbmm.default, h, *factors, beta=1, alpha=-target.kwargs.get("alpha", 1), like=target)  # type: ignore[operator]
+    return call(aten.reshape.default, less, list(target.meta["val"].shape), like=target)
 
 
 def _target(product: fx.Node) -> fx.Node | None:
@@ -51,22 +76,29 @@ def _target(product: fx.Node) -> fx.Node | None:
     return None
 
 
-def _blocked(graph: fx.Graph, product: fx.Node, target: fx.Node | None) -> fx.Node:
-    """The product, or what a target subtracts it from without it."""
+def _blocks_of_rows(node: fx.Node, call: Call) -> tuple[fx.Node, fx.Node] | None:
+    rows, matrix = node.args
+    (number, inner), columns = rows.meta["val"].shape, matrix.meta["val"].shape[1]  # type: ignore[union-attr]
+    if not (number > 2 * BLOCK and number % BLOCK == 0 and 1 < inner <= FEW and columns >= WIDE):
+        return None
+    blocks = number // BLOCK
+    return call(aten.reshape.default, rows, [blocks, BLOCK, inner]), call(aten.expand.default, matrix, [blocks, inner, columns])
 
-    def call(operator: Callable[..., Any], *arguments: Any, like: fx.Node = product, **options: Any) -> fx.Node:
-        node = graph.call_function(operator, arguments, options)
-        values = (argument.meta["val"] if isinstance(argument, fx.Node) else argument for argument in arguments)
-        node.meta = {**like.meta, "val": operator(*values, **options)}
-        return node
 
-    rows, matrix = product.args
-    number, inner = rows.meta["val"].shape  # type: ignore[union-attr]
-    blocks, columns = number // BLOCK, matrix.meta["val"].shape[1]  # type: ignore[union-attr]
-    batched = call(aten.reshape.default, rows, [blocks, BLOCK, inner])
-    repeated = call(aten.expand.default, matrix, [blocks, inner, columns])
-    if target is None:
-        return call(aten.reshape.default, call(aten.bmm.default, batched, repeated), [number, columns])
-    h = call(aten.reshape.default, target.args[0], [blocks, BLOCK, columns], like=target)
-    less = call(aten.baddbmm.default, h, batched, repeated, beta=1, alpha=-target.kwargs.get("alpha", 1), like=target)  # type: ignore[operator]
-    return call(aten.reshape.default, less, list(target.meta["val"].shape), like=target)
+def _samples(node: fx.Node, call: Call) -> tuple[fx.Node, fx.Node] | None:
+    maps, weight, bias, *settings = node.args
+    value, kernel = maps.meta["val"], weight.meta["val"]  # type: ignore[union-attr]
+    axes = value.dim() - 2
+    plain = settings == [[1] * axes, [0] * axes, [1] * axes, False, [0] * axes, 1] and bias is None
+    few = max(kernel.shape[:2]) <= CHANNELS and math.prod(value.shape[2:]) >= POSITIONS
+    if not (plain and few and math.prod(kernel.shape[2:]) == 1 and value.is_contiguous() and task(node).startswith("transmit:")):
+        return None
+    matrix = call(aten.reshape.default, weight, list(kernel.shape[:2]))
+    repeated = call(aten.expand.default, matrix, [len(value), *kernel.shape[:2]])
+    return repeated, call(aten.reshape.default, maps, [*value.shape[:2], -1])
+
+
+FACTORS: dict[Any, Callable[[fx.Node, Call], tuple[fx.Node, fx.Node] | None]] = {
+    aten.mm.default: _blocks_of_rows,
+    aten.convolution.default: _samples,
+}

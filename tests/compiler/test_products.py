@@ -12,6 +12,7 @@ from compiler import UpdateProgram, compile
 from runtime import Learner
 
 aten = torch.ops.aten
+HEAD = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkl.is_available(), reason="only MKL is faster in blocks, and torch has none here"
 )
@@ -64,7 +65,7 @@ def gradients(text: str, layout: str = "preserve") -> list[torch.Tensor]:
 @pytest.mark.parametrize("name", ["dfa", "dkp", "lra_e", "rec_lra:gap=1", "rec_lra:gap=2", "rec_lra:elastic=true"])
 def test_blocks_give_the_same_numbers(name: str, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = gradients(name, layout)
-    monkeypatch.setattr(compiler.lower, "in_blocks", lambda graph: None)
+    monkeypatch.setattr(compiler.lower, "batch_products", lambda graph: None)
     whole = gradients(name, layout)
     assert len(found) >= 6
     if "lra" in name:  # subtracted as it is computed, which rounds once less
@@ -76,6 +77,30 @@ def test_blocks_give_the_same_numbers(name: str, layout: str, monkeypatch: pytes
 def test_a_target_subtracts_its_error_as_it_is_computed() -> None:
     program = compile(wide(), wiring.parse_wiring("rec_lra:gap=2"), example=batch(48))
     assert [node.target for node in program.lowered.module.graph.nodes if "bmm" in node.name] == [aten.baddbmm_.default]
+
+
+@pytest.mark.parametrize(("channels", "size", "batched"), [(8, 16, True), (8, 15, False), (65, 16, False)])
+@pytest.mark.parametrize("name", ["rec_lra:gap=1", "dfa:topology=pairwise,synapse=pointwise"])
+def test_pointwise_transmissions_over_many_positions_are_a_product_a_sample(
+    name: str, channels: int, size: int, batched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(2)
+    model = nn.Sequential(
+        nn.Conv2d(1, channels, 1), nn.Tanh(), nn.Conv2d(channels, channels, 1), nn.ReLU(), *HEAD, nn.Linear(channels, 5)
+    )
+    x, y = torch.randn(6, 1, size, size), torch.randint(0, 5, (6,))
+    found = []
+    for apart in (True, False):
+        if not apart:
+            monkeypatch.setattr(compiler.lower, "batch_products", lambda graph: None)
+        program = compile(copy.deepcopy(model), wiring.parse_wiring(name), example=(x, y))
+        shapes = [tuple(node.meta["val"].shape) for node in program.lowered.module.graph.nodes if "bmm" in node.name]
+        assert shapes == [(6, channels, size * size)] * (batched and apart)
+        learner = Learner(program)
+        learner.learn(x, y)
+        found.append([parameter.grad for parameter in learner.parameters() if parameter.grad is not None])
+    assert len(found[0]) >= 6
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
 
 
 def test_backpropagation_through_a_wide_head_still_equals_autograd() -> None:
