@@ -103,7 +103,7 @@ class Updates:
         """``summed``: whether the update is a sum over the batch and no mean."""
 
         def put(total: Tensor) -> None:
-            self.error_gradients[name] = self._put_out(total, self._synapses[name])
+            self.error_gradients[name] = self._put_out(Flow(total), self._synapses[name])
 
         if self.buckets is None:
             put(update)
@@ -127,12 +127,12 @@ class Updates:
 
     def _take(self, name: str, update: Flow) -> None:
         with task(f"gradient:{name}"):
-            self.gradients[name] = self._put_out(update.plain(), self._forward.parameters[name])
+            self.gradients[name] = self._put_out(update, self._forward.parameters[name])
         for own, parameter in self._by_updates.items():
             if parameter.mirrors == name:
                 with task(f"plasticity:{own}"):
                     learned = mirrored(parameter.plasticity, Mirroring(own, self._synapses[own].detach(), update))
-                    self.error_gradients[own] = self._put_out(learned.plain(), self._synapses[own])
+                    self.error_gradients[own] = self._put_out(learned, self._synapses[own])
 
     def _noise_phase(self) -> None:
         """Mirrors that learn from noise, a mean whatever the loss: each waits for nothing but its own weights."""
@@ -155,11 +155,12 @@ class Updates:
                 buckets.add(f"buffer:{name}", value, value, False, functools.partial(results.buffers.__setitem__, name))
         buckets.settle()
 
-    def _put_out(self, update: Tensor, parameter: Tensor) -> Tensor:
+    def _put_out(self, update: Flow, parameter: Tensor) -> Tensor:
         """The update in its parameter's dtype, re-projected where the wiring says so, and in its memory format, as autograd's is."""
-        update = update.detach().to(parameter.dtype)
         longest = self._plan.wiring.reprojection
-        if longest is not None:
-            excess = torch.linalg.vector_norm(update).clamp(min=longest)
-            update = update / (excess if longest == 1.0 else excess / longest)
-        return like(update, parameter)
+        scale = update.scale if longest is not None and update.scale > 0 else 1.0
+        value = (update if scale == 1.0 else Flow(update.value)).plain().detach().to(parameter.dtype)
+        if longest is not None:  # u / max(1, |u| / longest) of u = value * scale, in one pass over the value
+            excess = torch.linalg.vector_norm(value).clamp(min=longest / scale)
+            value = value / (excess if longest == 1.0 else excess / longest)
+        return like(value, parameter)
