@@ -89,16 +89,18 @@ def test_pointwise_transmissions_over_many_positions_are_a_product_a_sample(
         nn.Conv2d(1, channels, 1), nn.Tanh(), nn.Conv2d(channels, channels, 1), nn.ReLU(), *HEAD, nn.Linear(channels, 5)
     )
     x, y = torch.randn(6, 1, size, size), torch.randint(0, 5, (6,))
-    found = []
+    found, counted = [], set()
     for apart in (True, False):
         if not apart:
             monkeypatch.setattr(compiler.lower, "batch_products", lambda graph: None)
         program = compile(copy.deepcopy(model), wiring.parse_wiring(name), example=(x, y))
         shapes = [tuple(node.meta["val"].shape) for node in program.lowered.module.graph.nodes if "bmm" in node.name]
         assert shapes == [(6, channels, size * size)] * (batched and apart)
+        counted.add(program.report().flops)
         learner = Learner(program)
         learner.learn(x, y)
         found.append([parameter.grad for parameter in learner.parameters() if parameter.grad is not None])
+    assert len(counted) == 1
     assert len(found[0]) >= 6
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
 
