@@ -68,8 +68,8 @@ def _target(product: fx.Node) -> fx.Node | None:
     while len(node.users) == 1:
         (user,) = node.users
         if user.target is aten.sub.Tensor and task(user).startswith("credit:") and user.args[1] is node:
-            value: Tensor = user.args[0].meta["val"]  # type: ignore[union-attr]
-            return user if value.shape == user.meta["val"].shape and value.is_contiguous() else None
+            h: Tensor = user.args[0].meta["val"]  # type: ignore[union-attr]
+            return user if h.shape == node.meta["val"].shape == user.meta["val"].shape and h.is_contiguous() else None
         if user.target is not aten.reshape.default:
             return None
         node = user
