@@ -7,7 +7,7 @@ from torch.utils.flop_counter import flop_registry
 
 from compiler.collectives import arrives
 from compiler.effects import effects, elements, is_view
-from compiler.reuse import APART
+from compiler.reuse import operator
 from compiler.schedule import Free, Launch, Schedule
 from compiler.taskgraph import TaskGraph
 
@@ -16,8 +16,7 @@ def node_flops(node: fx.Node) -> int:
     """FLOPs of one node: those of matrix products, convolutions and attention, as torch counts them."""
     if node.op != "call_function":
         return 0
-    target, _ = node.meta.get(APART, (node.target, ()))  # torch counts no operator that works in place
-    count = flop_registry.get(getattr(target, "overloadpacket", None))
+    count = flop_registry.get(getattr(operator(node), "overloadpacket", None))  # torch counts none that works in place
     if count is None:
         return 0
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda source: source.meta["val"])

@@ -1,5 +1,7 @@
 """Matrix products of transmissions in the form that is fastest on processors: batched, over blocks of rows or over samples.
 
+Forward passes and mirrors keep the operators that autograd has, and so its bits.
+
 An output of some ten classes sent to thousands of units is a product with few inner terms. MKL computes it up to four times slower
 for many rows at once than for blocks of 16, bit for bit the same. A pointwise convolution of few channels over many positions is a
 product a sample, without the copies into another order that a convolution makes. Where nothing is done with either but to subtract it
@@ -25,11 +27,11 @@ Call = Callable[..., fx.Node]
 
 
 def batch_products(graph: fx.Graph) -> None:
-    """Compute thin products of a traced step, and pointwise transmissions, as batched ones."""
+    """Compute the thin products and the pointwise convolutions of a traced step's transmissions as batched products."""
     if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return
     for node in graph.nodes:
-        if node.target in FACTORS and _single(node.meta["val"]):
+        if node.target in FACTORS and task(node).startswith("transmit:") and _single(node.meta["val"]):
             target = _target(node)
             with graph.inserting_before(target or node):
                 value = _batched(graph, node, target)
@@ -91,7 +93,7 @@ def _samples(node: fx.Node, call: Call) -> tuple[fx.Node, fx.Node] | None:
     axes = value.dim() - 2
     plain = settings == [[1] * axes, [0] * axes, [1] * axes, False, [0] * axes, 1] and bias is None
     few = max(kernel.shape[:2]) <= CHANNELS and math.prod(value.shape[2:]) >= POSITIONS
-    if not (plain and few and math.prod(kernel.shape[2:]) == 1 and value.is_contiguous() and task(node).startswith("transmit:")):
+    if not (plain and few and math.prod(kernel.shape[2:]) == 1 and value.is_contiguous()):
         return None
     matrix = call(aten.reshape.default, weight, list(kernel.shape[:2]))
     repeated = call(aten.expand.default, matrix, [len(value), *kernel.shape[:2]])

@@ -47,6 +47,11 @@ def apart(module: fx.GraphModule) -> fx.GraphModule:
     return copied
 
 
+def operator(node: fx.Node) -> Any:
+    """What a node computes, wherever it writes it."""
+    return node.meta[APART][0] if APART in node.meta else node.target
+
+
 def _by_elements(node: fx.Node) -> bool:
     """Whether an operator reads an operand of its result's shape no further than the element that it writes."""
     return torch.Tag.pointwise in getattr(node.target, "tags", ()) or node.target is torch.ops.aten.baddbmm.default
